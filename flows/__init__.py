@@ -1,0 +1,1 @@
+"""What can run: flows, deployments, schedules, work queues."""

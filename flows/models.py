@@ -1,0 +1,170 @@
+"""What can run: flows, deployments, their schedules, and the queues that workers serve."""
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from orchestrator.sdk.ids import uuid7
+from teams.models import Team, User, team_ids
+
+DEFAULT_QUEUE = "default"
+
+
+def slug_of(name: str) -> str:
+    """Return the form by which names are looked up: `_` and `-` are alike."""
+    return name.replace("_", "-")
+
+
+class OwnedQuerySet(models.QuerySet[Any]):
+    """Reads of what a team owns."""
+
+    def visible_to(self, user: User) -> "OwnedQuerySet":
+        """Rows of the teams that this user is a member of (one subquery on memberships)."""
+        return self if user.is_superuser else self.filter(team__in=team_ids(user))
+
+
+class Flow(models.Model):
+    """A flow, known by (team, name): made by a deployment, or by the first run that was brought in."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="flows")
+    name = models.CharField(max_length=200)
+    slug = models.CharField(max_length=200, editable=False)
+    description = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "slug"], name="flow_team_slug")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the slug beside the name."""
+        self.slug = slug_of(self.name)
+        super().save(*args, **kwargs)
+
+
+class WorkQueue(models.Model):
+    """A queue of runs; also a Celery queue, on which wake-ups are sent."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="work_queues")
+    name = models.CharField(max_length=100, default=DEFAULT_QUEUE)
+    description = models.TextField(blank=True)
+    paused = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "name"], name="work_queue_team_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def default(cls, team: Team) -> "WorkQueue":
+        """The queue of whatever names no other; made when it is missing."""
+        return cls.objects.get_or_create(team=team, name=DEFAULT_QUEUE)[0]
+
+    @property
+    def celery_queue(self) -> str:
+        """The Celery queue on which this queue's wake-ups are sent."""
+        return f"orchestrator.queue.{self.id}"
+
+
+class Deployment(models.Model):
+    """A flow that can be run by the server: where its code is, with which parameters, on which queue.
+
+    `declared` is what `orchestrator deploy` said last. The next deploy is compared with it and changes only what its
+    author changed, so that what was set in the browser meanwhile is kept.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="deployments")
+    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="deployments")
+    name = models.CharField(max_length=200)
+    slug = models.CharField(max_length=200, editable=False)
+    description = models.TextField(blank=True)
+    entrypoint = models.CharField(max_length=1000, help_text="path/to/file.py:function, or package.module:function")
+    directory = models.CharField(max_length=1000, blank=True, help_text="The working directory of its runs.")
+    version = models.CharField(max_length=200, blank=True)
+    parameters = models.JSONField(default=dict, blank=True)
+    parameter_schema = models.JSONField(default=dict, blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    queue = models.ForeignKey(WorkQueue, on_delete=models.PROTECT, related_name="deployments")
+    paused = models.BooleanField(default=False)
+    declared = models.JSONField(default=dict, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["flow", "slug"], name="deployment_flow_slug")]
+
+    def __str__(self) -> str:
+        return self.full_name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the slug beside the name."""
+        self.slug = slug_of(self.name)
+        super().save(*args, **kwargs)
+
+    @property
+    def full_name(self) -> str:
+        """`flow-name/deployment-name`, as the command line and the API call it (reads the flow)."""
+        return f"{self.flow.name}/{self.name}"
+
+
+class ScheduleKind(models.TextChoices):
+    """How a schedule's times are written down."""
+
+    WEEKLY = "weekly", "Days of the week at a time"
+    INTERVAL = "interval", "Interval"
+    CRON = "cron", "Cron"
+    RRULE = "rrule", "Recurrence rule (RFC 5545)"
+
+
+class Catchup(models.TextChoices):
+    """What becomes of the times that were missed while no beat ran."""
+
+    LATEST = "latest", "Run the latest one"
+    ALL = "all", "Run all of them"
+    NONE = "none", "Run none of them"
+
+
+class Schedule(models.Model):
+    """When a deployment runs, on the wall clock of `timezone`.
+
+    One kind, one expression: cron text, seconds of an interval (from `anchor`), an RFC 5545 rule, or for `weekly`
+    `MO,WE 08:00`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="schedules")
+    kind = models.CharField(max_length=16, choices=ScheduleKind.choices)
+    expression = models.CharField(max_length=1000)
+    anchor = models.DateTimeField(null=True, blank=True, help_text="Intervals are counted from here.")
+    timezone = models.CharField(max_length=64, default="UTC")
+    active = models.BooleanField(default=True)
+    catchup = models.CharField(max_length=16, choices=Catchup.choices, default=Catchup.LATEST)
+    parameters = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    materialized_until = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Every time up to here has its run, or was left out on purpose."
+    )
+
+    class Meta:
+        indexes: ClassVar = [
+            # the tick: schedules whose runs have to be materialized
+            models.Index(fields=["materialized_until"], name="schedule_tick", condition=models.Q(active=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.expression} ({self.timezone})"

@@ -1,0 +1,1 @@
+"""What will run, runs and ran: claims, ingest, dispatch, live pages."""

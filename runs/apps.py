@@ -1,0 +1,9 @@
+"""The app of what will run, runs and ran."""
+
+from django.apps import AppConfig
+
+
+class RunsConfig(AppConfig):
+    """Configuration of the runs app."""
+
+    name = "runs"

@@ -1,0 +1,262 @@
+"""What will run, runs and ran. Facts about runs are written by `runs.ingest` alone, decisions by verbs in `actions`."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from flows.models import Deployment, Flow, OwnedQuerySet, Schedule, WorkQueue
+from orchestrator.sdk.ids import uuid7
+from orchestrator.sdk.states import ACTIVE, FINAL, NAMES, StateType
+from teams.models import Team
+
+STATE_TYPES = [(type_.value, type_.value.capitalize()) for type_ in StateType]
+FINAL_TYPES = sorted(type_.value for type_ in FINAL)
+ACTIVE_TYPES = sorted(type_.value for type_ in ACTIVE)
+assert all(NAMES[type_] for type_ in StateType)
+
+
+class Trigger(models.TextChoices):
+    """Why a run exists."""
+
+    SCRIPT = "script"
+    SUBFLOW = "subflow"
+    SCHEDULE = "schedule"
+    PERSON = "person"
+    API = "api"
+    RERUN = "rerun"
+
+
+class FlowRunQuerySet(OwnedQuerySet):
+    """Reads of flow runs."""
+
+    def newest_first(self) -> "FlowRunQuerySet":
+        """The order of every list of runs: by the time a run is or was due, newest first; the id breaks ties."""
+        return self.order_by("-expected_start", "-id")
+
+    def eligible(self, now: datetime) -> "FlowRunQuerySet":
+        """Runs that a worker may claim at this time: due, on a queue that is not paused (index `flow_run_claim`)."""
+        return self.filter(state_type=StateType.SCHEDULED, queue__isnull=False, queue__paused=False, expected_start__lte=now)
+
+
+class FlowRun(models.Model):
+    """A run of a flow: its state now, and the numbers of its current attempt."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="flow_runs")
+    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="runs")
+    deployment = models.ForeignKey(Deployment, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
+    schedule = models.ForeignKey(Schedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
+    queue = models.ForeignKey(WorkQueue, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="subflow_runs")
+    rerun_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="reruns")
+    name = models.CharField(max_length=200)
+    version = models.CharField(max_length=200, blank=True)
+    entrypoint = models.CharField(max_length=1000, blank=True)
+    parameters = models.JSONField(default=dict, blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    trigger = models.CharField(max_length=16, choices=Trigger.choices, default=Trigger.SCRIPT)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    priority = models.SmallIntegerField(default=0)
+
+    state_type = models.CharField(max_length=16, choices=STATE_TYPES, default=StateType.SCHEDULED)
+    state_name = models.CharField(max_length=32, default="Scheduled")
+    state_message = models.TextField(blank=True)
+    state_time = models.DateTimeField()
+    error = models.JSONField(null=True, blank=True, help_text="type, message and traceback of what ended it")
+    attempt = models.PositiveIntegerField(default=0, help_text="The current attempt, from 1; 0 before the first.")
+    # How the final state was learnt: "run" (it said so itself), "exit" (its supervisor), "lapse" (the lease).
+    # A run's own word beats the others.
+    ended_by = models.CharField(max_length=8, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    scheduled_for = models.DateTimeField(null=True, blank=True, help_text="The schedule's time that this run stands for.")
+    expected_start = models.DateTimeField(help_text="When it is due; for a script, when it began.")
+    start_time = models.DateTimeField(null=True, blank=True, help_text="When its first attempt began.")
+    end_time = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True, help_text="By the database's clock.")
+    revision = models.PositiveBigIntegerField(default=0, help_text="Raised by each commit that changes the run.")
+
+    objects = FlowRunQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            # two beats materialize the same time once
+            models.UniqueConstraint(fields=["deployment", "schedule", "scheduled_for"], name="flow_run_scheduled_once"),
+            # a request sent twice with the same key makes one run
+            models.UniqueConstraint(fields=["team", "idempotency_key"], name="flow_run_idempotency"),
+        ]
+        indexes: ClassVar = [
+            # the claim: the first eligible run of a queue
+            models.Index(
+                fields=["queue", "-priority", "expected_start", "id"],
+                name="flow_run_claim",
+                condition=Q(state_type=StateType.SCHEDULED),
+            ),
+            # the tick and "up next": what is due soon
+            models.Index(fields=["expected_start"], name="flow_run_due", condition=Q(state_type=StateType.SCHEDULED)),
+            # the reaper: leases that lapsed
+            models.Index(
+                fields=["lease_expires_at"], name="flow_run_lease", condition=Q(lease_expires_at__isnull=False)
+            ),
+            # lists, newest first: of a team, in a state, of a flow, of a deployment
+            models.Index(fields=["team", "-expected_start", "-id"], name="flow_run_team"),
+            models.Index(fields=["team", "state_type", "-expected_start", "-id"], name="flow_run_state"),
+            models.Index(fields=["flow", "-expected_start", "-id"], name="flow_run_flow"),
+            models.Index(fields=["deployment", "-expected_start", "-id"], name="flow_run_deployment"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        return self.state_type in FINAL
+
+
+class Worker(models.Model):
+    """A worker process: how many runs it may run at once, and when it was last heard of."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=200)
+    host = models.CharField(max_length=200)
+    pid = models.PositiveIntegerField()
+    places = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+    stopped_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Attempt(models.Model):
+    """One attempt of a flow run: made by a claim, or by the facts of a script."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    worker = models.ForeignKey(Worker, on_delete=models.SET_NULL, null=True, blank=True, related_name="attempts")
+    journal = models.UUIDField(null=True, blank=True, help_text="The journal of the process that runs it.")
+    host = models.CharField(max_length=200, blank=True)
+    pid = models.PositiveIntegerField(null=True, blank=True)
+    state_type = models.CharField(max_length=16, choices=STATE_TYPES, default=StateType.PENDING)
+    state_name = models.CharField(max_length=32, default="Pending")
+    state_message = models.TextField(blank=True)
+    error = models.JSONField(null=True, blank=True)
+    ended_by = models.CharField(max_length=8, blank=True)
+    created_at = models.DateTimeField(help_text="When it was claimed.")
+    start_time = models.DateTimeField(null=True, blank=True)
+    end_time = models.DateTimeField(null=True, blank=True)
+    exit_code = models.IntegerField(null=True, blank=True)
+    signal = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["flow_run", "number"], name="attempt_number_once")]
+        indexes: ClassVar = [
+            # who was running in a journal whose process died
+            models.Index(fields=["journal"], name="attempt_journal"),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}"
+
+
+class TaskRun(models.Model):
+    """A task run, with its current attempt; earlier attempts are `TaskRunAttempt` rows."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="task_runs")
+    flow_attempt = models.PositiveIntegerField(default=1)
+    task = models.CharField(max_length=200, help_text="The task's name.")
+    key = models.CharField(max_length=500, help_text="By which a task is known across attempts.")
+    index = models.PositiveIntegerField(default=0)
+    name = models.CharField(max_length=200)
+    tags = models.JSONField(default=list, blank=True)
+    inputs = models.JSONField(default=dict, blank=True)
+    max_retries = models.PositiveIntegerField(default=0)
+    state_type = models.CharField(max_length=16, choices=STATE_TYPES, default=StateType.PENDING)
+    state_name = models.CharField(max_length=32, default="Pending")
+    state_message = models.TextField(blank=True)
+    error = models.JSONField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField()
+    start_time = models.DateTimeField(null=True, blank=True, help_text="When its first attempt began.")
+    attempt_start_time = models.DateTimeField(null=True, blank=True, help_text="When its current attempt began.")
+    end_time = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    subflow_run = models.UUIDField(null=True, blank=True, help_text="The flow run that this task run stands for.")
+
+    class Meta:
+        indexes: ClassVar = [
+            # a run's timeline, in order of creation, and its counts by state
+            models.Index(fields=["flow_run", "id"], name="task_run_timeline"),
+            models.Index(fields=["flow_run", "state_type"], name="task_run_counts"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TaskRunAttempt(models.Model):
+    """An earlier attempt of a task run: when it ran, how it ended."""
+
+    task_run = models.ForeignKey(TaskRun, on_delete=models.CASCADE, related_name="earlier_attempts")
+    number = models.PositiveIntegerField()
+    state_type = models.CharField(max_length=16, choices=STATE_TYPES)
+    state_name = models.CharField(max_length=32)
+    state_message = models.TextField(blank=True)
+    error = models.JSONField(null=True, blank=True)
+    start_time = models.DateTimeField(null=True, blank=True)
+    end_time = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["task_run", "number"], name="task_run_attempt_number_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}"
+
+
+class Log(models.Model):
+    """A log line or a printed line (`logger` is then `stdout` or `stderr`)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="logs")
+    task_run_id = models.UUIDField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=1)
+    task_attempt = models.PositiveIntegerField(default=0)
+    time = models.DateTimeField()
+    level = models.PositiveSmallIntegerField(default=20)
+    logger = models.CharField(max_length=200, blank=True)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            # a run's log in order, and what came after the line that a page shows last
+            models.Index(fields=["flow_run", "id"], name="log_of_run"),
+        ]
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Journal(models.Model):
+    """How far a journal has been brought in; moves in the transaction that writes its facts."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    sequence = models.PositiveBigIntegerField(default=0, help_text="The number of the last fact that was taken.")
+    machine = models.CharField(max_length=200, blank=True)
+    host = models.CharField(max_length=200, blank=True)
+    ended = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return str(self.id)
