@@ -1,0 +1,37 @@
+"""The `orchestrator` command. Each verb group is a module of its own, imported when it is called."""
+
+import sys
+
+from orchestrator.cli.groups import LazyGroup
+
+COMMANDS = {
+    "deploy": ("orchestrator.cli.deploy:deploy", "Make a deployment of a flow, or update it."),
+    "deployment": ("orchestrator.cli.deployments:deployment", "List, run, pause and schedule deployments."),
+    "flow": ("orchestrator.cli.flows:flow", "List flows."),
+    "flow-run": ("orchestrator.cli.flow_runs:flow_run", "List, watch, cancel and rerun flow runs."),
+    "server": ("orchestrator.cli.server:server", "Start and stop the server of this machine."),
+    "token": ("orchestrator.cli.tokens:token", "Make and revoke API tokens."),
+    "user": ("orchestrator.cli.user:user", "Make users and set passwords."),
+    "version": ("orchestrator.cli.version:version", "Print the version."),
+}
+
+HELP = """Run, schedule and watch flows.
+
+A script with @flow needs nothing of this: run it, then look at it.
+
+\b
+  python script.py
+  orchestrator flow-run ls
+  orchestrator server start
+  orchestrator deploy script.py:my_flow --name nightly --cron "0 7 * * *"
+
+Commands go to ORCHESTRATOR_API_URL (with ORCHESTRATOR_API_TOKEN) where it is set, else to the server running on this
+machine, else they answer from its database.
+"""
+
+cli = LazyGroup("orchestrator", commands_by_name=COMMANDS, help=HELP)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and exit: 0 when it did what was asked, 1 when that failed, 2 for a wrong command line."""
+    return cli.main(sys.argv[1:] if arguments is None else arguments, prog_name="orchestrator")
