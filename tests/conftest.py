@@ -1,9 +1,11 @@
 """Fixtures that every test may use. The servers start when the first test asks for them, once in each test process."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import django.db
 import pytest
 import redis
 
@@ -16,6 +18,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if item.get_closest_marker("django_db") or {"db", "transactional_db", "client"} & set(fixtures):
             item.add_marker(pytest.mark.database)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Test on SQLite as it is used, in a file: Django's in-memory one has no WAL and locks tables between threads."""
+    connection = django.db.connection
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(Path(os.environ["ORCHESTRATOR_HOME"]) / "test.db")
 
 
 @pytest.fixture
