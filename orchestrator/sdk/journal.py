@@ -56,6 +56,7 @@ class Journal:
         "_warned",
         "_writing",
         "attempt",
+        "ended",
         "id",
         "run",
     )
@@ -64,6 +65,7 @@ class Journal:
         self.id = journal_id or str(uuid7())
         self.run = run
         self.attempt = attempt
+        self.ended = False  #: whether the ending stands in the file
         self._home: Home | None = None
         self._bell: Bell | None = None
         self._deferred: deque[bytes] = deque()  # facts under way, without their numbers
@@ -102,6 +104,7 @@ class Journal:
                 return
             self._retry_at = 0.0
             self._append(encode(Ended(t=time.time_ns() // 1000))[:-1])
+            self.ended = not self._lost
             self._release()
             if self._bell is not None:
                 self._bell.ring()

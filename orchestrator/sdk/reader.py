@@ -214,7 +214,7 @@ class JournalReader:
     def judge(self) -> Judgement:
         """Return whether the writer lives, by the lock.
 
-        DEAD is said only after everything was read since the lock was first seen free; so `read` until it is empty, then
+        DEAD is said only after everything was read since the lock was first seen free: `read` until it is empty, then
         `judge`, in turns. Where a run host supervises the writer, its own word is waited for some seconds before.
 
         Raises:

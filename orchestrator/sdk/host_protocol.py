@@ -1,0 +1,70 @@
+"""What a worker and its run host say to each other: one JSON object a line, over a stream socket.
+
+The end of the stream is a message too: the worker is gone, so the host kills what runs, writes their endings and exits.
+"""
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+
+class Start(msgspec.Struct, tag_field="op", tag="start", kw_only=True, omit_defaults=True):
+    """Worker to host: run this attempt, which the worker has claimed."""
+
+    run: str  #: id of the flow run
+    attempt: int
+    journal: str  #: UUIDv7 that the run's process gives its journal
+    entrypoint: str  #: /absolute/path.py:function, or package.module:function
+    flow: str = ""  #: the flow's name, as the server knows it
+    name: str = ""  #: the run's name
+    directory: str = ""  #: where the run works, and what a module is imported from
+    parameters: dict[str, Any] = {}
+    tags: list[str] = []
+    deployment_id: str | None = None
+    deployment: str | None = None
+    scheduled_for: str | None = None  #: ISO 8601
+    token: str = ""  #: good for this run only
+    api_url: str = ""
+    env: dict[str, str] = {}
+
+
+class Stop(msgspec.Struct, tag_field="op", tag="stop", kw_only=True):
+    """Worker to host: SIGTERM to the run's process group, SIGKILL after the grace."""
+
+    run: str
+    grace_seconds: float = 5.0
+    reason: str = "cancelled"
+
+
+class Ready(msgspec.Struct, tag_field="op", tag="ready"):
+    """Host to worker: the engine is imported, send runs."""
+
+
+class Started(msgspec.Struct, tag_field="op", tag="started", kw_only=True):
+    """Host to worker: the run has a process, the leader of its own group."""
+
+    run: str
+    attempt: int
+    pid: int
+
+
+class RunExited(msgspec.Struct, tag_field="op", tag="exited", kw_only=True):
+    """Host to worker: the run's process and its group are gone, its journal has an ending; its place is free."""
+
+    run: str
+    attempt: int
+    exit_code: int | None = None  #: None when a signal ended it, or when it could not be started
+    signal: int = 0
+
+
+ToHost: TypeAlias = Start | Stop
+FromHost: TypeAlias = Ready | Started | RunExited
+
+decode_to_host = msgspec.json.Decoder(ToHost).decode
+decode_from_host = msgspec.json.Decoder(FromHost).decode
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def pack(message: ToHost | FromHost) -> bytes:
+    """Return a message as the line to send."""
+    return _encode(message) + b"\n"
