@@ -1,11 +1,101 @@
-"""Errors of the REST API, all of one shape: `{"code", "message", "field"?, "errors"?}`."""
+"""Errors of the REST API, all of one shape: `{"code", "message", "field"?, "errors"?}`.
 
+`code` is for programs, `message` for people; `field` names the part of the request that was wrong (`parameters.day`),
+and `errors` lists every such part where there are several.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
+from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
+
+NO_FIELD = {NON_FIELD_ERRORS, "non_field_errors", "detail"}
+
+
+class Conflict(exceptions.APIException):
+    """What was asked for does not fit the state that the thing is in."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class TooLarge(exceptions.APIException):
+    """The body of the request is larger than the server takes."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer with what happened, to which field and what to do next; None for what is a fault of ours."""
-    return exception_handler(error, context)
+    if isinstance(error, DjangoValidationError):
+        error = exceptions.ValidationError(_detail_of(error))
+    elif isinstance(error, RequestDataTooBig):
+        error = TooLarge("The body is too large.")
+    response = exception_handler(error, context)
+    if response is None:
+        return None
+    if isinstance(error, exceptions.ValidationError):
+        response.data = _validation_problem(error)
+    else:
+        response.data = _problem(error, response)
+    return response
+
+
+@csrf_exempt
+def unknown_address(request: HttpRequest, **_kwargs: Any) -> HttpResponseBase:
+    """Answer an address that matched nothing: as the same address with a slash, else with a problem.
+
+    A client that leaves the slash out of a POST would otherwise be redirected and lose its body.
+    """
+    if not request.path_info.endswith("/"):
+        try:
+            match = resolve(f"{request.path_info}/")
+        except Resolver404:
+            pass
+        else:
+            if match.func is not unknown_address:
+                return match.func(request, *match.args, **match.kwargs)
+    message = f"There is nothing at {request.path}. The addresses are listed at /api/docs/."
+    return JsonResponse({"code": "not_found", "message": message}, status=404)
+
+
+def _problem(error: Exception, response: Response) -> dict[str, str]:
+    detail = getattr(error, "detail", None)
+    message = str(detail or (error.args[0] if error.args else "") or response.status_text)
+    code = getattr(detail, "code", None) or {403: "permission_denied", 404: "not_found"}.get(response.status_code, "error")
+    if response.status_code == status.HTTP_404_NOT_FOUND and " matches the given query" in message:
+        message = "There is none with this id that you may see."
+    return {"code": code, "message": message}
+
+
+def _validation_problem(error: exceptions.ValidationError) -> dict[str, Any]:
+    errors = list(_flatten(error.detail, ""))
+    first = errors[0] if errors else {"code": "invalid", "message": "The request is not valid."}
+    return first if len(errors) < 2 else {**first, "errors": errors}
+
+
+def _flatten(detail: Any, path: str) -> Iterator[dict[str, str]]:
+    """Yield each message of a tree of validation errors, with the path of the field that it is about."""
+    if isinstance(detail, dict):
+        for key, value in detail.items():
+            inner = path if key in NO_FIELD else f"{path}.{key}" if path else str(key)
+            yield from _flatten(value, inner)
+    elif isinstance(detail, list):
+        for index, item in enumerate(detail):
+            yield from _flatten(item, f"{path}.{index}" if isinstance(item, dict) else path)
+    else:
+        problem = {"code": getattr(detail, "code", "invalid"), "message": str(detail)}
+        yield {**problem, "field": path} if path else problem
+
+
+def _detail_of(error: DjangoValidationError) -> dict[str, list[str]] | list[str]:
+    return error.message_dict if hasattr(error, "error_dict") else error.messages
