@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.utils.timezone import now
 
 from orchestrator.sdk.ids import uuid7
 from teams.models import Team, User, team_ids
@@ -157,13 +158,20 @@ class Schedule(models.Model):
     parameters = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     materialized_until = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Every time up to here has its run, or was left out on purpose."
+        default=now, editable=False, help_text="Every time up to here has its run, or was left out on purpose."
+    )
+    tick_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        default=now,
+        editable=False,
+        help_text="When the tick has to look at it next: its first time not yet due. Empty: never.",
     )
 
     class Meta:
         indexes: ClassVar = [
             # the tick: schedules whose runs have to be materialized
-            models.Index(fields=["materialized_until"], name="schedule_tick", condition=models.Q(active=True)),
+            models.Index(fields=["tick_at"], name="schedule_tick", condition=models.Q(active=True)),
         ]
 
     def __str__(self) -> str:
