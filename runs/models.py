@@ -36,6 +36,10 @@ class FlowRunQuerySet(OwnedQuerySet):
         """The order of every list of runs: by the time a run is or was due, newest first; the id breaks ties."""
         return self.order_by("-expected_start", "-id")
 
+    def without_upcoming(self, now: datetime) -> "FlowRunQuerySet":
+        """What lists show by default: everything but what a schedule will start later."""
+        return self.filter(Q(expected_start__lte=now) | ~Q(state_type=StateType.SCHEDULED) | Q(attempt__gt=0))
+
     def eligible(self, now: datetime) -> "FlowRunQuerySet":
         """Runs that a worker may claim at this time: due, on a queue that is not paused (index `flow_run_claim`)."""
         return self.filter(state_type=StateType.SCHEDULED, queue__isnull=False, queue__paused=False, expected_start__lte=now)
@@ -103,11 +107,14 @@ class FlowRun(models.Model):
             models.Index(
                 fields=["lease_expires_at"], name="flow_run_lease", condition=Q(lease_expires_at__isnull=False)
             ),
-            # lists, newest first: of a team, in a state, of a flow, of a deployment
+            # lists, newest first: of all teams (a superuser's), of a team, in a state, of a flow, of a deployment
+            models.Index(fields=["-expected_start", "-id"], name="flow_run_newest"),
             models.Index(fields=["team", "-expected_start", "-id"], name="flow_run_team"),
-            models.Index(fields=["team", "state_type", "-expected_start", "-id"], name="flow_run_state"),
+            models.Index(fields=["state_type", "-expected_start", "-id"], name="flow_run_state"),
             models.Index(fields=["flow", "-expected_start", "-id"], name="flow_run_flow"),
             models.Index(fields=["deployment", "-expected_start", "-id"], name="flow_run_deployment"),
+            # the command line: the newest run of a name
+            models.Index(fields=["name", "-expected_start", "-id"], name="flow_run_name"),
         ]
 
     def __str__(self) -> str:
