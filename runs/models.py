@@ -198,6 +198,8 @@ class TaskRun(models.Model):
     end_time = models.DateTimeField(null=True, blank=True)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     subflow_run = models.UUIDField(null=True, blank=True, help_text="The flow run that this task run stands for.")
+    # "close" where it ended only because its flow run did: its own word beats that.
+    ended_by = models.CharField(max_length=8, blank=True)
 
     class Meta:
         indexes: ClassVar = [
@@ -258,7 +260,9 @@ class Journal(models.Model):
     """How far a journal has been brought in; moves in the transaction that writes its facts."""
 
     id = models.UUIDField(primary_key=True, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, related_name="+", help_text="Whose facts it has.")
     sequence = models.PositiveBigIntegerField(default=0, help_text="The number of the last fact that was taken.")
+    clock = models.PositiveBigIntegerField(default=0, help_text="The latest time in it, microseconds since the epoch.")
     machine = models.CharField(max_length=200, blank=True)
     host = models.CharField(max_length=200, blank=True)
     ended = models.BooleanField(default=False)
@@ -267,3 +271,14 @@ class Journal(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class Pulse(models.Model):
+    """When a periodic duty was last done, so that it knows of its own outage."""
+
+    name = models.CharField(primary_key=True, max_length=32)
+    at = models.DateTimeField(help_text="By the database's clock.")
+    resumes_at = models.DateTimeField(null=True, blank=True, help_text="After an outage: nothing is judged before.")
+
+    def __str__(self) -> str:
+        return self.name
