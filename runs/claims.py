@@ -1,0 +1,177 @@
+"""Claims: which worker runs which attempt, and the leases that say that it still does.
+
+Nothing but a claim makes an attempt of a run that the server created. It is one short transaction, so that a wake-up that
+is delivered twice, late or never changes nothing about who runs what.
+"""
+
+import socket
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, OuterRef, Q, Subquery
+
+from flows.models import WorkQueue
+from orchestrator.sdk.ids import uuid7
+from orchestrator.sdk.states import FINAL, StateType
+from runs.clock import database_now
+from runs.models import Attempt, FlowRun, Worker
+
+# First come, first served within a priority; index `flow_run_claim` has this order.
+CLAIM_ORDER = ("-priority", "expected_start", "id")
+_HELD_TYPES = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt that a worker has to run, with its run (flow and deployment are loaded)."""
+
+    run: FlowRun
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a worker learns when it extends its leases: which of its runs have to stop, and why."""
+
+    cancel: frozenset[UUID]  #: somebody asked to cancel these
+    lost: frozenset[UUID]  #: these are no longer this worker's: superseded, reaped, ended by a decision, or deleted
+
+
+def claim(worker: Worker, queue_ids: Collection[UUID] | None = None, now: datetime | None = None) -> Claim | None:
+    """Claim the first eligible run for a worker: by priority, then by time.
+
+    Args:
+        worker: Who will run it.
+        queue_ids: The queues that the worker serves; None: every queue.
+        now: The time by which runs are due; the database's by default.
+
+    Returns:
+        The claim, with the attempt it created; None when nothing is due.
+
+    Queries and locks: one read of the queues' first runs outside any transaction (an idle worker takes no lock), then
+    in one transaction a row lock that passes over locked rows (`BEGIN IMMEDIATE` on SQLite), an UPDATE and an INSERT.
+    """
+    now = now or database_now()
+    for queue_id in _queues_with_work(queue_ids, now):
+        with transaction.atomic():
+            claimed = _claim_from(queue_id, worker, now)
+        if claimed is not None:
+            return claimed
+    return None
+
+
+def renew(held: Mapping[UUID, int]) -> Renewal:
+    """Extend the leases of a worker's attempts, and learn which of them have to stop.
+
+    Args:
+        held: The attempt that the worker runs, by id of the flow run.
+
+    Queries: one UPDATE and one SELECT, both by primary keys.
+    """
+    if not held:
+        return Renewal(frozenset(), frozenset())
+    runs = FlowRun.objects.filter(pk__in=held)
+    expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
+    runs.filter(_is_attempt(held), state_type__in=_HELD_TYPES).update(lease_expires_at=expires)
+    cancel: set[UUID] = set()
+    ours: set[UUID] = set()
+    columns = ("pk", "attempt", "state_type", "ended_by", "cancel_requested_at")
+    for run_id, attempt, state_type, ended_by, asked_at in runs.values_list(*columns):
+        if attempt != held[run_id] or state_type == StateType.SCHEDULED:
+            continue
+        if state_type in FINAL:
+            if ended_by in ("run", "exit"):  # it said so itself and is about to exit
+                ours.add(run_id)
+            continue
+        ours.add(run_id)
+        if state_type == StateType.CANCELLING or asked_at is not None:
+            cancel.add(run_id)
+    return Renewal(frozenset(cancel), frozenset(held.keys() - ours))
+
+
+def release(claimed: Claim) -> bool:
+    """Give a claim back that never reached a run host: the run waits again, as if it had not been claimed.
+
+    Returns:
+        Whether it was still the current attempt and pending.
+    """
+    run, attempt = claimed.run, claimed.attempt
+    with transaction.atomic():
+        undone = FlowRun.objects.filter(pk=run.pk, attempt=attempt.number, state_type=StateType.PENDING).update(
+            state_type=StateType.SCHEDULED,
+            state_name="Scheduled",
+            state_time=database_now(),
+            attempt=attempt.number - 1,
+            lease_expires_at=None,
+            revision=F("revision") + 1,
+        )
+        if undone:
+            Attempt.objects.filter(pk=attempt.pk).delete()
+    return bool(undone)
+
+
+def _queues_with_work(queue_ids: Collection[UUID] | None, now: datetime) -> list[UUID]:
+    """Return the queues that have an eligible run, the one with the best first run first. One index look-up a queue."""
+    queues = WorkQueue.objects.filter(paused=False)
+    if queue_ids is not None:
+        queues = queues.filter(pk__in=queue_ids)
+    due = FlowRun.objects.scheduled().filter(queue=OuterRef("pk"), expected_start__lte=now).order_by(*CLAIM_ORDER)
+    first = queues.annotate(
+        first_priority=Subquery(due.values("priority")[:1]), first_start=Subquery(due.values("expected_start")[:1])
+    )
+    ordered = first.filter(first_start__isnull=False).order_by("-first_priority", "first_start")
+    return list(ordered.values_list("pk", flat=True))
+
+
+def first_eligible(queue_id: UUID, now: datetime) -> FlowRun | None:
+    """Lock and return a queue's first eligible run that nobody else has locked. To be called in a transaction."""
+    return (
+        FlowRun.objects.scheduled()
+        .filter(queue=queue_id, expected_start__lte=now)
+        .select_related("flow", "deployment__flow")
+        .select_for_update(skip_locked=True, of=("self",))
+        .order_by(*CLAIM_ORDER)
+        .first()
+    )
+
+
+def _claim_from(queue_id: UUID, worker: Worker, now: datetime) -> Claim | None:
+    run = first_eligible(queue_id, now)
+    if run is None:
+        return None
+    number = run.attempt + 1
+    won = FlowRun.objects.filter(pk=run.pk, state_type=StateType.SCHEDULED, attempt=run.attempt).update(
+        state_type=StateType.PENDING,
+        state_name="Pending",
+        state_message="",
+        state_time=now,
+        attempt=number,
+        error=None,
+        ended_by="",
+        end_time=None,
+        lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
+        revision=F("revision") + 1,
+    )
+    if not won:
+        return None
+    run.attempt, run.state_type, run.state_name = number, StateType.PENDING, "Pending"
+    attempt = Attempt.objects.create(
+        flow_run=run, number=number, worker=worker, journal=uuid7(), host=socket.gethostname()[:200], created_at=now
+    )
+    return Claim(run, attempt)
+
+
+def _is_attempt(held: Mapping[UUID, int]) -> Q:
+    """Match the runs whose current attempt is the one held (few numbers, so few branches)."""
+    by_number: defaultdict[int, list[UUID]] = defaultdict(list)
+    for run_id, number in held.items():
+        by_number[number].append(run_id)
+    matches = Q()
+    for number, run_ids in by_number.items():
+        matches |= Q(attempt=number, pk__in=run_ids)
+    return matches

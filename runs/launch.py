@@ -1,0 +1,67 @@
+"""What a run host is told about an attempt, and the environment that user code may see."""
+
+import os
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from orchestrator.sdk.host_protocol import Start
+from runs.authentication import run_token
+from runs.claims import Claim
+
+# What every program may need, and nothing that says where the database or the broker is.
+PASSED: Final = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR", "VIRTUAL_ENV",
+    "ORCHESTRATOR_HOME", "ORCHESTRATOR_API_URL",
+)  # fmt: skip
+NEVER_PASSED: Final = frozenset(
+    {"ORCHESTRATOR_DATABASE_URL", "ORCHESTRATOR_BROKER_URL", "ORCHESTRATOR_SECRET_KEY", "ORCHESTRATOR_RUN_ENV"}
+)
+RUN_ENV: Final = "ORCHESTRATOR_RUN_ENV"
+
+
+def run_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the part of a worker's environment that its run host and its runs get.
+
+    `ORCHESTRATOR_RUN_ENV` names more of it, separated by commas; `*` stands for any characters, as in `AWS_*`.
+    """
+    patterns = [*PASSED, *(name.strip() for name in environment.get(RUN_ENV, "").split(",") if name.strip())]
+    passed = {
+        name: value
+        for name, value in environment.items()
+        if name not in NEVER_PASSED and any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    return {**passed, "ORCHESTRATOR_HOME": str(settings.HOME.root)}
+
+
+def start_message(claimed: Claim) -> Start:
+    """Return what the run host needs to run a claimed attempt. Reads what the claim loaded, nothing more."""
+    run, deployment = claimed.run, claimed.run.deployment
+    directory = deployment.directory if deployment else ""
+    return Start(
+        run=str(run.pk),
+        attempt=claimed.attempt.number,
+        journal=str(claimed.attempt.journal),
+        entrypoint=absolute_entrypoint((deployment.entrypoint if deployment else "") or run.entrypoint, directory),
+        flow=run.flow.name,
+        name=run.name,
+        directory=directory,
+        parameters=run.parameters,
+        tags=run.tags,
+        deployment_id=str(deployment.pk) if deployment else None,
+        deployment=deployment.full_name if deployment else None,
+        scheduled_for=run.scheduled_for.isoformat() if run.scheduled_for else None,
+        token=run_token(claimed.attempt),
+        api_url=settings.API_URL,
+    )
+
+
+def absolute_entrypoint(entrypoint: str, directory: str) -> str:
+    """Return `path.py:function` with its path made absolute from the run's directory; modules stay as they are."""
+    path, separator, function = entrypoint.rpartition(":")
+    if not path.endswith(".py"):
+        return entrypoint
+    return f"{Path(directory or '.', path).absolute()}{separator}{function}"
