@@ -204,6 +204,7 @@ class Journal:
         self._fd, self._segment, self._size, self._torn = fd, segment, len(header) + 1, False
         if self._bell is None:
             self._bell = Bell(self._home.bell)
+            _close_with_multiprocessing()
 
     def _release(self) -> None:
         fd, self._fd = self._fd, -1
@@ -307,6 +308,13 @@ def _plain(value: object, depth: int) -> object:
         return str(value).encode("utf-8", "backslashreplace").decode()
     except Exception:
         return f"<{type(value).__qualname__}>"
+
+
+def _close_with_multiprocessing() -> None:
+    """Have the journal ended in a worker of multiprocessing, which leaves without running what atexit holds."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, close, exitpriority=-100)
 
 
 def _move_up(fd: int) -> int:

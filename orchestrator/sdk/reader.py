@@ -131,6 +131,11 @@ def read_header(path: Path) -> Header:
         UnreadableJournal: The file begins with something else.
         OSError: It cannot be read.
     """
+    return _read_header(path)[0]
+
+
+def _read_header(path: Path) -> tuple[Header, int]:
+    """Return the header and the offset behind it."""
     with path.open("rb") as file:
         line = file.readline(64 * 1024)
     try:
@@ -139,7 +144,7 @@ def read_header(path: Path) -> Header:
         raise UnreadableJournal(f"{path} is no journal: {error}") from None
     if not isinstance(header, Header):
         raise UnreadableJournal(f"{path} is no journal: its first line is no header")
-    return header
+    return header, len(line)
 
 
 class JournalReader:
@@ -158,8 +163,8 @@ class JournalReader:
 
     def __init__(self, start: Segment, offset: int = 0) -> None:
         self.segment = start
-        self.offset = offset
-        self.header = read_header(start.path)
+        self.header, behind_header = _read_header(start.path)
+        self.offset = max(offset, behind_header)
         self.ended = False
         self._free_since: float | None = None
         self._read_since_free = False
@@ -187,7 +192,7 @@ class JournalReader:
     def read_lines(
         self, max_bytes: int = MAX_BATCH_BYTES, max_lines: int = MAX_BATCH_FACTS
     ) -> tuple[bytes, tuple[Path, ...]]:
-        """Return the next whole lines as they stand in the file, and the segments that were left behind for them.
+        """Return the next facts as the lines they stand in, and the segments that were left behind for them.
 
         Raises:
             OSError: As `read`.
@@ -206,8 +211,8 @@ class JournalReader:
             if data:
                 break
             passed.append(self.segment.path)
-            self.header = read_header(later.path)
-            self.segment, self.offset = later, 0
+            self.header, self.offset = _read_header(later.path)
+            self.segment = later
             self._free_since = None
         return data, tuple(passed)
 
