@@ -1,5 +1,11 @@
 """Addresses of this app below /api/."""
 
-from django.urls import URLPattern
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern] = []
+from flows.api import FlowViewSet, WorkQueueViewSet
+
+router = SimpleRouter(use_regex_path=False)
+router.register("flows", FlowViewSet, basename="api-flow")
+router.register("work-queues", WorkQueueViewSet, basename="api-work-queue")
+
+urlpatterns = router.urls
