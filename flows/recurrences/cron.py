@@ -122,7 +122,7 @@ def parse(expression: str, zone: ZoneInfo, anchor: datetime | None = None) -> Cr
     if len(fields) != 5:
         raise ValueError(
             f"“{expression.strip()}” has {len(fields)} field{'' if len(fields) == 1 else 's'}. Cron has five: minute,"
-            " hour, day of month, month, day of week, as in “0 2 * * *”. It has no seconds: for those, write an interval."
+            " hour, day of month, month, day of week, as in “0 2 * * *”. For seconds, write an interval."
         )
     cron = Cron(" ".join(fields), zone)
     try:

@@ -1,9 +1,9 @@
 """Recurrence rules of RFC 5545, on the wall clock of a zone, counted by dateutil.
 
-dateutil counts from the rule's start whatever is asked for, and looks for a time that never comes (30 February) until the
-year 9999, for seconds. So the start is moved forward by whole periods, which changes no time of the rule, and all of it
-is counted in the last 400 years before 9999, since the Gregorian calendar repeats every 400 years to the day of the week.
-Times more than ten years ahead are not looked for.
+dateutil counts from the rule's start whatever is asked for, and looks for a time that never comes (30 February) until
+the year 9999, for seconds. So the start is moved forward by whole periods, which changes no time of the rule, and all of
+it is counted in the last 400 years before 9999: the Gregorian calendar repeats every 400 years, days of the week and
+all. Times more than ten years ahead are not looked for.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,6 @@ DEFAULT_START = datetime(2000, 1, 3)  # noqa: DTZ001 - a wall time
 _PARTS = {"FREQ", "UNTIL", "COUNT", "INTERVAL", "WKST", "BYSETPOS"} | {
     f"BY{unit}" for unit in ("SECOND", "MINUTE", "HOUR", "DAY", "MONTHDAY", "YEARDAY", "WEEKNO", "MONTH")
 }
-)
 _PERIODS = {
     "SECONDLY": timedelta(seconds=1),
     "MINUTELY": timedelta(minutes=1),
