@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -28,6 +28,8 @@ from orchestrator.sdk.events import Ended, Fact, Header, encode
 from orchestrator.sdk.home import Home, home
 from orchestrator.sdk.ids import uuid7
 
+if TYPE_CHECKING:
+    from orchestrator.sdk.shipper import Shipper
 if sys.platform != "win32":  # there a crash is judged by lease alone
     import fcntl
 
@@ -59,6 +61,7 @@ class Journal:
         "ended",
         "id",
         "run",
+        "shipper",
     )
 
     def __init__(self, journal_id: str = "", run: str = "", attempt: int = 0) -> None:
@@ -66,6 +69,7 @@ class Journal:
         self.run = run
         self.attempt = attempt
         self.ended = False  #: whether the ending stands in the file
+        self.shipper: Shipper | None = None
         self._home: Home | None = None
         self._bell: Bell | None = None
         self._deferred: deque[bytes] = deque()  # facts under way, without their numbers
@@ -205,6 +209,15 @@ class Journal:
         if self._bell is None:
             self._bell = Bell(self._home.bell)
             _close_with_multiprocessing()
+            self._ship(self._home)
+
+    def _ship(self, home: Home) -> None:
+        """Have a thread send this journal to a server, where the environment names one."""
+        if not self.run and os.environ.get("ORCHESTRATOR_API_URL"):
+            from orchestrator.sdk import shipper  # 5 ms, and a cycle of meaning: a shipper reads journals
+
+            if shipper.wanted():
+                self.shipper = shipper.start(home, self.id)
 
     def _release(self) -> None:
         fd, self._fd = self._fd, -1
@@ -276,9 +289,13 @@ def close() -> None:
     """End this process's journal, if it has one. A fact recorded later begins a new one."""
     global _journal
     with _lock:
-        if _journal.opened:
-            _journal.close()
-            _journal = Journal()
+        ending = _journal
+        if not ending.opened:
+            return
+        ending.close()
+        _journal = Journal()
+    if ending.shipper is not None:
+        ending.shipper.finish()
 
 
 def _encode(fact: Fact) -> bytes:

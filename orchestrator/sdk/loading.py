@@ -56,7 +56,7 @@ def load_flow(entrypoint: str) -> Flow[..., Any]:
     module of its own, with its folder first on `sys.path` as when Python runs it, and is not called `__main__`.
 
     Args:
-        entrypoint: `path.py:function` or `package.module:function`; the function may be left out where there is one flow.
+        entrypoint: `path.py:function` or `package.module:function`; the function may be left out if there is one flow.
 
     Raises:
         FlowLoadError: Nothing is there, it cannot be loaded, or what is there is no flow. The message says which, and
@@ -116,8 +116,8 @@ def _run(wanted: Entrypoint, module: ModuleType, code: CodeType, path: Path) -> 
             del sys.modules[module.__name__]
             raise _load_error(error, wanted) from error
         print(
-            f"Going on without the rest of {path.name}: {summary(error)} at line {_line_in(error, path)} while loading, "
-            f"after {wanted.function} was defined. Code for running the file directly belongs below "
+            f"Going on without the rest of {path.name}: {summary(error)} at line {_line_in(error, path)}, "
+            f"while loading, after {wanted.function} was defined. Code for running the file directly belongs below "
             'if __name__ == "__main__":',
             file=sys.stderr,
             flush=True,

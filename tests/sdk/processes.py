@@ -10,6 +10,8 @@ from orchestrator.sdk.events import AnyFact
 from orchestrator.sdk.home import Home
 from orchestrator.sdk.reader import JournalReader, Segment, segments
 
+_started: list["subprocess.Popen[str]"] = []
+
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """The environment of a user's process with that home."""
@@ -19,8 +21,8 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def start_python(code: str, home: Path, *arguments: str, **more: str) -> "subprocess.Popen[str]":
-    """Start `python -c code arguments`, with pipes."""
-    return subprocess.Popen(
+    """Start `python -c code arguments`, with pipes; `end_started` ends what a failed test left."""
+    process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         env=environment(home, **more),
         stdin=subprocess.PIPE,
@@ -28,6 +30,16 @@ def start_python(code: str, home: Path, *arguments: str, **more: str) -> "subpro
         stderr=subprocess.PIPE,
         text=True,
     )
+    _started.append(process)
+    return process
+
+
+def end_started() -> None:
+    """Kill what was started and still runs, and close its pipes."""
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.communicate()
 
 
 def run_python(code: str, home: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.sdk.events import Ended, FlowRunState, Log
 from orchestrator.sdk.home import Home
 from orchestrator.sdk.reader import JournalReader, Judgement, is_abandoned, segments
-from tests.sdk.processes import facts, journals, run_python, start_python
+from tests.sdk.processes import end_started, facts, journals, run_python, start_python
 
 PRELUDE = """
 import os, sys, threading, time
@@ -21,6 +21,13 @@ from orchestrator.sdk import journal
 from orchestrator.sdk.events import Log, FlowRunState
 def log(message, run="r"): journal.record(Log(run=run, message=message))
 """
+
+
+@pytest.fixture(autouse=True)
+def end_processes() -> Iterator[None]:
+    """End what a failed test left running."""
+    yield
+    end_started()
 
 
 def messages(home: Path) -> list[list[str]]:
