@@ -3,7 +3,10 @@
 `celery -A orchestrator` finds it here by itself; the usual import in `__init__` would make every script pay for Celery.
 """
 
+from typing import Any
+
 from celery import Celery
+from celery.signals import import_modules
 
 from orchestrator import site
 
@@ -12,3 +15,14 @@ site.activate()
 app = Celery("orchestrator")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
+app.steps["worker"].add("runs.bootsteps:RunStep")
+app.steps["consumer"].add("runs.bootsteps:BellStep")
+
+
+@import_modules.connect
+def _apps_come_first(**_: Any) -> None:
+    """Celery and its Django fixup put the working directory, which may hold a user's `flows/`, before ours."""
+    site.activate()
+
+
+site.activate()

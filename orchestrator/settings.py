@@ -213,6 +213,19 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A message is a wake-up or the tick, both short; user code runs in processes of its own, never in Celery's pool.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 4
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5.0,  # longer than the second that a worker's BRPOP may take
+    "socket_connect_timeout": 2.0,
+    "socket_keepalive": True,
+    "health_check_interval": 3,  # a worker that went deaf notices within 7 s
+    "retry_on_timeout": True,
+}
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
@@ -227,13 +240,14 @@ CHANNEL_LAYERS = {
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
+        "runs.authentication.RunTokenAuthentication",
         "teams.authentication.TokenAuthentication",
         "teams.authentication.InProcessAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["runs.api.access.IsAllowed"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["orchestrator.parsing.BoundedJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["orchestrator.bodies.BoundedJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "orchestrator.paging.KeysetPagination",
@@ -260,6 +274,11 @@ LEASE_RENEW_SECONDS = 5
 WORKER_PLACES = int(_text("WORKER_PLACES", "8")) if _text("WORKER_PLACES", "8").isdigit() else 0
 if WORKER_PLACES < 1:
     raise ImproperlyConfigured("ORCHESTRATOR_WORKER_PLACES: write how many runs a worker runs at once, 1 or more.")
+WORKER_GRACE_SECONDS = int(_text("WORKER_GRACE_SECONDS", "30")) if _text("WORKER_GRACE_SECONDS", "30").isdigit() else -1
+if WORKER_GRACE_SECONDS < 0:
+    raise ImproperlyConfigured("ORCHESTRATOR_WORKER_GRACE_SECONDS: write how long a stopping worker waits for its runs.")
+CANCEL_GRACE_SECONDS = 5  # between SIGTERM and SIGKILL of a cancelled run
+API_URL = _text("API_URL") or EXTERNAL_URL  # where runs find the server
 # Called after an ingest transaction committed, with the ids of the flow runs it changed: live pages and wake-ups.
 AFTER_INGEST = "runs.live.announce"
 
@@ -269,4 +288,5 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime}.{msecs:03.0f} | {levelname:<7} | {name} - {message}", "style": "{", "datefmt": "%H:%M:%S"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": _text("LOG_LEVEL", "WARNING").upper()},
+    "loggers": {"runs": {"level": _text("LOG_LEVEL", "INFO").upper()}},  # which runs started and ended here
 }

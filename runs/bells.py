@@ -43,6 +43,17 @@ def send(celery_queue: str, at: datetime | None = None) -> None:
     )
 
 
+def send_unheard(celery_queue: str) -> None:
+    """Ring now, unless earlier bells still lie there unheard: a queue without workers does not pile them up."""
+    _deliver(lambda app: None if _waiting(app, celery_queue) else send(celery_queue))
+
+
+def _waiting(app: Any, celery_queue: str) -> int:
+    """How many bells of a queue nobody took yet."""
+    with app.pool.acquire(block=True) as connection, connection.channel() as channel:
+        return int(channel._size(celery_queue))  # a passive declaration raises for an empty queue
+
+
 def ring_cancel(run: "FlowRun") -> None:
     """Tell the worker that has this run, once the transaction has committed, that somebody asked to cancel it."""
     transaction.on_commit(partial(send_cancel, run.pk))

@@ -1,0 +1,142 @@
+"""Make the database and what every server needs in it. Run as a child of `server start`; says what it did in JSON lines.
+
+Lines are objects: `{"say": text}` for the person, at last `{"done": {…}}` with the fields of `Prepared`.
+"""
+
+import json
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator import site
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the server learns from its preparation."""
+
+    database: str  #: for people, without its password
+    sign_in_path: str  #: of a new one-time link
+    token: str  #: for the command line on this machine
+    has_password: bool  #: whether anybody can sign in with a password
+    places: int  #: of each worker
+
+
+def prepare(say: Callable[[str], None], *, issue: bool = True) -> Prepared:
+    """Migrate the database and make the default team, its queue, the first admin and the tick's schedule entry.
+
+    Args:
+        say: Gets a line for the person when something takes time.
+        issue: Also make a sign-in link and the local command line's token.
+
+    Raises:
+        ImproperlyConfigured: A setting is wrong.
+        django.db.Error: The database cannot be used.
+    """
+    site.setup()
+    from django.conf import settings
+
+    from flows.models import WorkQueue
+    from runs.periodic import ensure_tick
+    from teams.models import Team, User
+
+    migrate(say)
+    team = Team.default()
+    WorkQueue.default(team)
+    admin = User.first_admin()
+    ensure_tick()
+    people = User.objects.filter(is_active=True).values_list("password", flat=True)
+    return Prepared(
+        database=describe_database(),
+        sign_in_path=_sign_in_path(admin) if issue else "",
+        token=_local_token(admin, team) if issue else "",
+        has_password=any(_is_usable(password) for password in people),
+        places=settings.WORKER_PLACES,
+    )
+
+
+def migrate(say: Callable[[str], None]) -> int:
+    """Bring the database to this version; return how many migrations that took.
+
+    On PostgreSQL one server migrates at a time (an advisory lock), the others wait and find nothing to do.
+    """
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    is_postgres = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        if is_postgres:
+            cursor.execute("SELECT pg_advisory_lock(hashtext('orchestrator.migrate'))")
+        try:
+            executor = MigrationExecutor(connection)
+            plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+            if plan:
+                say(f"Setting up the database ({len(plan)} migrations), {describe_database()}")
+                call_command("migrate", interactive=False, verbosity=0)
+        finally:
+            if is_postgres:
+                cursor.execute("SELECT pg_advisory_unlock(hashtext('orchestrator.migrate'))")
+    return len(plan)
+
+
+def describe_database() -> str:
+    """Return the database's kind and place, for people."""
+    from django.db import connection
+
+    known = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"SQLite, {known['NAME']}"
+    return f"PostgreSQL, {known['HOST'] or 'local socket'}{':' if known['PORT'] else ''}{known['PORT']}/{known['NAME']}"
+
+
+def sign_in_path() -> str:
+    """Return the path of a new one-time link for the first admin."""
+    site.setup()
+    from teams.models import User
+
+    return _sign_in_path(User.first_admin())
+
+
+def _sign_in_path(admin: Any) -> str:
+    from teams.models import SignInLink
+
+    return f"/sign-in/{SignInLink.issue(admin)}/"
+
+
+def _local_token(admin: Any, team: Any) -> str:
+    from django.conf import settings
+
+    from teams.models import ApiToken
+
+    name = f"local command line ({socket.gethostname()}:{settings.HOME.root})"[:100]
+    ApiToken.objects.filter(user=admin, name=name).delete()
+    return ApiToken.issue(name=name, user=admin, team=team)[1]
+
+
+def _is_usable(password: str) -> bool:
+    from django.contrib.auth.hashers import is_password_usable
+
+    return bool(password) and is_password_usable(password)
+
+
+def main() -> int:
+    """Prepare and print; the exit code is 0, or 1 after one line on standard error that says what is wrong."""
+
+    def tell(**message: Any) -> None:
+        print(json.dumps(message), flush=True)
+
+    try:
+        prepared = prepare(lambda text: tell(say=text))
+    except Exception as error:  # whatever it is, the person gets a line and not our traceback
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        print(lines[0], file=sys.stderr)
+        return 1
+    tell(done=asdict(prepared))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The tick: upcoming runs are made, lost ones are judged, and workers are woken for what waits or is about to be due."""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef
+
+from flows.models import WorkQueue
+from runs import bells
+try:
+    from runs import reaper, scheduling
+except ImportError:
+    class _S:
+        @staticmethod
+        def materialize(now): ...
+        @staticmethod
+        def reap(now): ...
+    reaper = scheduling = _S
+from runs.clock import database_now
+from runs.models import FlowRun
+
+UNHEARD_SECONDS: Final = 1.0  # a due run that waits longer has its queue rung again
+MAX_WAKES: Final = 200  # a tick; workers that are awake go on by themselves
+
+_log = logging.getLogger(__name__)
+
+
+def tick() -> None:
+    """Do everything that is to be done every `TICK_SECONDS`. Two at once do it once, or twice without harm."""
+    now = database_now()
+    for step in (scheduling.materialize, reaper.reap, ring_waiting, send_wakes):
+        try:
+            step(now)
+        except Exception:  # one schedule that cannot be read must not keep lost runs from being judged
+            _log.exception("A step of the tick failed: %s", step.__name__)
+
+
+def ring_waiting(now: datetime) -> list[WorkQueue]:
+    """Ring, once each, the queues that have runs which should have been claimed by now; return them."""
+    unheard = FlowRun.objects.scheduled().filter(
+        queue=OuterRef("pk"), expected_start__lte=now - timedelta(seconds=UNHEARD_SECONDS)
+    )
+    queues = list(WorkQueue.objects.filter(Exists(unheard), paused=False))
+    for queue in queues:
+        bells.send_unheard(queue.celery_queue)
+    return queues
+
+
+def send_wakes(now: datetime) -> list[tuple[WorkQueue, datetime]]:
+    """Send a bell for each run that is due before the tick after next, with its exact time; return what was sent."""
+    until = now + timedelta(seconds=2 * settings.TICK_SECONDS)
+    soon = FlowRun.objects.scheduled().filter(expected_start__gt=now, expected_start__lte=until, queue__paused=False)
+    ordered = soon.select_related("queue").order_by("expected_start")[:MAX_WAKES]
+    wakes = [(run.queue, run.expected_start) for run in ordered]
+    for queue, at in wakes:
+        bells.send(queue.celery_queue, at)
+    return wakes

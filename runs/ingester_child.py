@@ -1,0 +1,59 @@
+"""The process that brings journals in, started by a worker where nobody else has: production without `server start`."""
+
+import fcntl
+import logging
+import subprocess
+import sys
+from typing import Final
+
+from django.conf import settings
+
+FREE_LOOKS: Final = 2  # a supervisor that restarts its own ingester comes first
+
+_log = logging.getLogger(__name__)
+
+
+class IngesterChild:
+    """Starts `python -m orchestrator.ingester` when nobody has held the home's ingest lock for two looks."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._free_looks = 0
+
+    def ensure(self) -> None:
+        """Look, and start one if it is due. Quick; never raises for a lock that is held."""
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+        if self._process is not None or self._is_held():
+            self._free_looks = 0
+            return
+        self._free_looks += 1
+        if self._free_looks >= FREE_LOOKS:
+            self._free_looks = 0
+            _log.info("Nobody brings this home's journals in: this worker does.")
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.ingester"], cwd=settings.HOME.root, stdin=subprocess.DEVNULL
+            )
+
+    def stop(self) -> None:
+        """Let it bring in what is there and end."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _is_held(self) -> bool:
+        try:
+            file = settings.HOME.ingest_lock.open("rb")
+        except OSError:
+            return False
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False

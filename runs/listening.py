@@ -1,0 +1,62 @@
+"""Which Celery queues a worker listens on: one for every work queue, and none of them while it is full."""
+
+import logging
+import threading
+from collections.abc import Collection
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+
+class Listening:
+    """Keeps the Celery consumer's queues as wanted. What is wanted is set from any thread, and done in the consumer's."""
+
+    def __init__(self) -> None:
+        self._consumer: Any = None  # celery.worker.consumer.Consumer
+        self._queues: frozenset[str] = frozenset()
+        self._open = True
+        self._lock = threading.Lock()
+
+    def connect(self, consumer: Any) -> None:
+        """The consumer (re)connected; called in its own thread."""
+        self._consumer = consumer
+        self._apply()
+
+    def disconnect(self) -> None:
+        """The consumer stops."""
+        self._consumer = None
+
+    def want(self, queues: Collection[str]) -> None:
+        """Listen on these Celery queues."""
+        wanted = frozenset(queues)
+        with self._lock:
+            if wanted == self._queues:
+                return
+            self._queues = wanted
+        self._soon()
+
+    def set_open(self, is_open: bool) -> None:
+        """Listen (there are free places), or leave the bells to other workers."""
+        with self._lock:
+            if is_open == self._open:
+                return
+            self._open = is_open
+        self._soon()
+
+    def _soon(self) -> None:
+        consumer = self._consumer
+        if consumer is not None:
+            consumer.call_soon(self._apply)
+
+    def _apply(self) -> None:
+        """Make the consumer's queues those that are wanted (each new one costs the broker one command)."""
+        consumer = self._consumer
+        if consumer is None or not consumer.task_consumer:
+            return
+        wanted = self._queues if self._open else frozenset()
+        jobs = consumer.app.conf.task_default_queue
+        now = {queue.name for queue in consumer.task_consumer.queues} - {jobs}
+        for name in wanted - now:
+            consumer.add_task_queue(name)
+        for name in now - wanted:
+            consumer.cancel_task_queue(name)

@@ -1,0 +1,263 @@
+"""A worker: claims runs for its free places, has its run host run them, and holds their leases.
+
+Three threads beside Celery's. *Claims* waits for bells, for exits and for its own sweep, and fills the free places.
+*Leases* extends the leases of what runs and obeys cancellations. The run host's *reader* frees places. None of them is
+ever blocked for the length of a run, and none needs the broker: without one, the sweep finds what is due.
+"""
+
+import heapq
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
+from django.utils import timezone
+
+from flows.models import WorkQueue
+from orchestrator.sdk.host_protocol import FromHost, Ready, RunExited, Started, Stop
+from runs import bells, claims
+from runs.claims import Claim
+from runs.host_client import RunHost
+from runs.ingester_child import IngesterChild
+from runs.launch import run_environment, start_message
+from runs.listening import Listening
+from runs.models import FlowRun, Worker
+from runs.places import Occupant, Places
+
+SWEEP_SECONDS: Final = 1.0  # how often a worker looks for due runs and new queues without being rung
+HOST_RETRY_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 0.5  # between SIGTERM and SIGKILL of runs that a stopping worker cannot wait for
+HOST_END_SECONDS: Final = 3.0
+READY_FD: Final = "ORCHESTRATOR_READY_FD"
+
+_log = logging.getLogger(__name__)
+
+
+class RunWorker:
+    """One worker process's places, run host and threads."""
+
+    def __init__(self, name: str, places: int) -> None:
+        """Make it; nothing starts yet."""
+        self.name = name
+        self.places = Places(places)
+        self.listening = Listening()
+        self._row = Worker(name=name, host=socket.gethostname(), pid=os.getpid(), places=places)
+        self._host: RunHost | None = None
+        self._host_ready = threading.Event()
+        self._wake = threading.Event()
+        self._look = threading.Event()  # wakes the lease thread: somebody asked to cancel, or the worker stops
+        self._draining = threading.Event()
+        self._stopped = threading.Event()
+        self._later: list[tuple[float, str]] = []  # heap of (Unix time, Celery queue): bells held until their time
+        self._later_lock = threading.Lock()
+        self._ended: list[Occupant] = []
+        self._ingester = IngesterChild()
+        self._threads: list[threading.Thread] = []
+
+    # Called by Celery's boot steps
+
+    def start(self) -> None:
+        """Enter the worker's row, start the run host and the threads."""
+        now = timezone.now()
+        self._row.started_at = self._row.heartbeat_at = now
+        self._row.save(force_insert=True)
+        self._start_host()
+        for name, loop in (("claims", self._claim_loop), ("leases", self._lease_loop)):
+            thread = threading.Thread(target=loop, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, grace_seconds: float, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Claim no more, wait for what runs, stop what is left ("server stopped"), and end the host and the threads.
+
+        Args:
+            grace_seconds: How long runs may go on.
+            hurry: Asked meanwhile; when it says True the wait is over.
+        """
+        self._draining.set()
+        self._wake.set()
+        self._look.set()
+        deadline = time.monotonic() + grace_seconds
+        while not hurry() and (left := deadline - time.monotonic()) > 0 and not self.places.wait_empty(min(left, 0.2)):
+            pass
+        for occupant in self.places.occupants():
+            self._stop_run(occupant, "server stopped", STOP_SECONDS, again=True)
+        self.places.wait_empty(STOP_SECONDS + 1.0)
+        self._stopped.set()
+        self._wake.set()
+        self._look.set()
+        if self._host is not None:
+            self._host.close(HOST_END_SECONDS)
+        for thread in self._threads:
+            thread.join(2.0)
+        self._ingester.stop()
+        with _database("sign off"):
+            Worker.objects.filter(pk=self._row.pk).update(stopped_at=timezone.now())
+
+    def ring(self, queue: str, at: datetime | None = None) -> None:
+        """A bell came: claim now, or hold it until its time. A full worker passes a bell on."""
+        if at is not None and at > timezone.now():
+            with self._later_lock:
+                heapq.heappush(self._later, (at.timestamp(), queue))
+        elif self.places.free == 0 or self._draining.is_set():
+            bells.send(queue)
+            return
+        self._wake.set()
+
+    def heard(self) -> None:
+        """The consumer is connected: bells can be heard. Tells whoever waits for this worker, once."""
+        self._wake.set()
+        descriptor = os.environ.pop(READY_FD, "")
+        if descriptor:
+            os.write(int(descriptor), b"ready\n")
+            os.close(int(descriptor))
+
+    def asked_to_cancel(self, run_id: str) -> None:
+        """Look at the rows of what runs here now, if this run is among it."""
+        if UUID(run_id) in self.places:
+            self._look.set()
+
+    # Claims
+
+    def _claim_loop(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                self._wake.wait(self._until_next_bell())
+                self._wake.clear()
+                close_old_connections()
+                with _database("claim runs"):
+                    self._listen()
+                    self._fill()
+                    self._pass_on()
+        finally:
+            connection.close()
+
+    def _until_next_bell(self) -> float:
+        with self._later_lock:
+            due = self._later[0][0] - time.time() if self._later else SWEEP_SECONDS
+        return min(max(due, 0.0), SWEEP_SECONDS)
+
+    def _listen(self) -> None:
+        queues = WorkQueue.objects.filter(paused=False).values_list("pk", flat=True)
+        self.listening.want([WorkQueue(pk=pk).celery_queue for pk in queues])
+
+    def _fill(self) -> None:
+        """Claim until every place is taken or nothing is due; then listen only if a place is free."""
+        while self.places.free and self._host_ready.is_set() and not self._draining.is_set():
+            claimed = claims.claim(self._row)
+            if claimed is None:
+                break
+            self._run(claimed)
+        self.listening.set_open(self.places.free > 0 and not self._draining.is_set())
+
+    def _pass_on(self) -> None:
+        """Let go of bells whose time has come; with no place left, other workers get them."""
+        now = time.time()
+        with self._later_lock:
+            due = []
+            while self._later and self._later[0][0] <= now:
+                due.append(heapq.heappop(self._later)[1])
+        if due and self.places.free == 0:
+            for queue in set(due):
+                bells.send(queue)
+
+    def _run(self, claimed: Claim) -> None:
+        run = claimed.run
+        label = f"'{run.name}' of {run.deployment.full_name if run.deployment else run.flow.name}"
+        self.places.take(Occupant(run.pk, claimed.attempt.number, label))
+        try:
+            assert self._host is not None
+            self._host.send(start_message(claimed))
+        except OSError:  # the host died: its reader starts another
+            self.places.leave(run.pk)
+            claims.release(claimed)
+            return
+        _log.info("Flow run %s started", label)
+
+    # The run host
+
+    def _start_host(self) -> None:
+        self._host = RunHost(run_environment(), str(settings.HOME.root), self._on_message, self._on_host_gone)
+
+    def _on_message(self, message: FromHost) -> None:
+        if isinstance(message, Ready):
+            self._host_ready.set()
+            self._wake.set()
+        elif isinstance(message, RunExited):
+            occupant = self.places.leave(UUID(message.run), message.attempt)
+            if occupant is not None:
+                self._ended.append(occupant)
+            self._wake.set()
+        else:
+            assert isinstance(message, Started)
+
+    def _on_host_gone(self) -> None:
+        """The host died: its runs died with it (the kernel kills them), and their journals say so to ingest."""
+        self._host_ready.clear()
+        for occupant in self.places.clear():
+            _log.error("Flow run %s lost its run host", occupant.label)
+        if self._stopped.is_set():
+            return
+        _log.error("The run host ended by itself; another one is started.")
+        time.sleep(HOST_RETRY_SECONDS)  # in the dead host's reader thread, which has nothing else to do
+        if not self._stopped.is_set():
+            self._start_host()
+
+    def _stop_run(self, occupant: Occupant, reason: str, grace_seconds: float, again: bool = False) -> None:
+        if self._host is None or (occupant.stopping and not again):
+            return
+        occupant.stopping = True
+        try:
+            self._host.send(Stop(run=str(occupant.run_id), grace_seconds=grace_seconds, reason=reason))
+        except OSError:  # the host is gone, and the run with it
+            pass
+
+    # Leases
+
+    def _lease_loop(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                self._look.wait(settings.LEASE_RENEW_SECONDS)
+                self._look.clear()
+                close_old_connections()
+                with _database("extend leases"):
+                    self._renew()
+                    self._tell_endings()
+                    Worker.objects.filter(pk=self._row.pk).update(heartbeat_at=timezone.now())
+                self._ingester.ensure()
+        finally:
+            connection.close()
+
+    def _renew(self) -> None:
+        occupants = {occupant.run_id: occupant for occupant in self.places.occupants()}
+        renewal = claims.renew({run_id: occupant.attempt for run_id, occupant in occupants.items()})
+        for run_id in renewal.cancel:
+            self._stop_run(occupants[run_id], "cancelled", settings.CANCEL_GRACE_SECONDS)
+        for run_id in renewal.lost:
+            self._stop_run(occupants[run_id], "no longer this worker's", settings.CANCEL_GRACE_SECONDS)
+
+    def _tell_endings(self) -> None:
+        """Say how runs ended, as far as their last facts were brought in by now."""
+        ended, self._ended = self._ended, []
+        names = dict(FlowRun.objects.filter(pk__in=[one.run_id for one in ended]).values_list("pk", "state_name"))
+        for occupant in ended:
+            _log.info("Flow run %s ended: %s", occupant.label, names.get(occupant.run_id, "deleted"))
+
+
+@contextmanager
+def _database(doing: str) -> Iterator[None]:
+    """Go on when the database does not answer: what was to be done is done at the next turn."""
+    try:
+        yield
+    except DatabaseError as error:
+        _log.error("Could not %s: the database says: %s", doing, error)
+        connection.close()
