@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -58,8 +59,8 @@ class Journal:
         "_warned",
         "_writing",
         "attempt",
-        "ended",
         "id",
+        "on_ended",
         "run",
         "shipper",
     )
@@ -68,7 +69,7 @@ class Journal:
         self.id = journal_id or str(uuid7())
         self.run = run
         self.attempt = attempt
-        self.ended = False  #: whether the ending stands in the file
+        self.on_ended: Callable[[], None] | None = None  #: called when the ending stands in the file
         self.shipper: Shipper | None = None
         self._home: Home | None = None
         self._bell: Bell | None = None
@@ -108,7 +109,8 @@ class Journal:
                 return
             self._retry_at = 0.0
             self._append(encode(Ended(t=time.time_ns() // 1000))[:-1])
-            self.ended = not self._lost
+            if self.on_ended is not None and not self._lost:
+                self.on_ended()
             self._release()
             if self._bell is not None:
                 self._bell.ring()

@@ -1,0 +1,140 @@
+"""A run's process, from its fork by the run host to its end."""
+
+import atexit
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from orchestrator.sdk import interrupts, journal
+from orchestrator.sdk.endings import error_fact
+from orchestrator.sdk.events import FlowRunState
+from orchestrator.sdk.exceptions import FlowLoadError
+from orchestrator.sdk.execution import execute
+from orchestrator.sdk.host_note import HostNote
+from orchestrator.sdk.host_protocol import Start
+from orchestrator.sdk.loading import Entrypoint, load_flow
+from orchestrator.sdk.states import State, StateType
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class _DeathWithParent:
+    """Asks the kernel to kill this process when its parent dies (Linux; elsewhere nothing happens)."""
+
+    def __init__(self) -> None:
+        self._prctl: Callable[..., Any] | None = None
+
+    def prepare(self) -> None:
+        """Look the call up, in the host, so that its children need not."""
+        if sys.platform == "linux":
+            self._prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask(self, parent_pid: int) -> None:
+        """Have this process killed with its parent; ends it now if the parent is gone already."""
+        if self._prctl is not None:
+            self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent_pid:
+            os._exit(1)
+
+
+death_with_parent = _DeathWithParent()
+
+
+def run_child(start: Start, note: HostNote, host_pid: int) -> NoReturn:
+    """Run an attempt in this newly forked process and end the process.
+
+    Args:
+        start: What to run.
+        note: What this process and its host tell each other.
+        host_pid: The process that forked this one.
+    """
+    exit_code = 1
+    try:
+        death_with_parent.ask(host_pid)
+        _become_ordinary(start)
+        interrupts.stop_reason = lambda: note.reason
+        journal.open_journal(start.journal, start.run, start.attempt).on_ended = note.set_ended
+        exit_code = _run(start)
+    except BaseException as error:  # user code may raise anything, anywhere; the process must not return to the host
+        sys.excepthook(type(error), error, error.__traceback__)
+    _leave(exit_code)
+
+
+def _become_ordinary(start: Start) -> None:
+    """Make this process what one started from a shell would be: own session, default signals, stdin, environment."""
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    os.environ.update(start.env)
+    os.environ["ORCHESTRATOR_RUN_ID"] = start.run
+    for name, value in (("ORCHESTRATOR_API_URL", start.api_url), ("ORCHESTRATOR_API_TOKEN", start.token)):
+        if value:
+            os.environ[name] = value
+        else:
+            os.environ.pop(name, None)
+    sys.argv = [Entrypoint.parse(start.entrypoint).target]
+
+
+def _run(start: Start) -> int:
+    try:
+        _enter(start.directory)
+        flow = load_flow(start.entrypoint)
+    except FlowLoadError as error:
+        print(error, file=sys.stderr, flush=True)
+        _record_ending(start, StateType.FAILED, error)
+        return 1
+    try:
+        return execute(flow, start)
+    except BaseException as error:  # the engine catches what user code raises, so this is the engine's own
+        _record_ending(start, StateType.CRASHED, error)
+        raise
+
+
+def _enter(directory: str) -> None:
+    if not directory:
+        return
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise FlowLoadError(f"The run's directory {directory} cannot be entered: {error.strerror}.") from None
+
+
+def _record_ending(start: Start, type_: StateType, error: BaseException) -> None:
+    state = State(type_, message=str(error), data=error.__cause__ or error)
+    journal.record(
+        FlowRunState(
+            run=start.run,
+            attempt=start.attempt,
+            type=state.type,
+            name=state.name,
+            message=state.message,
+            error=error_fact(state),
+            pid=os.getpid(),
+        )
+    )
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """Do what the interpreter does at its end, as far as user code can notice, and exit."""
+    for step in (threading._shutdown, atexit._run_exitfuncs, journal.close):  # type: ignore[attr-defined]
+        try:
+            step()
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed, or nobody reads it
+            pass
+    os._exit(exit_code & 0xFF)
