@@ -1,0 +1,215 @@
+"""Thousands of rows in one statement, for the two tables that scripts fill: task runs and log lines.
+
+Model instances would cost more than all the rest of ingest (measured: `benchmarks/ingest.py`), so rows are tuples here.
+Ids are 32 hexadecimal digits, times are microseconds since the Unix epoch, JSON is text; this module alone knows how
+each database wants them. SQLite takes prepared statements row by row; PostgreSQL takes COPY for new rows, and for
+changed ones a single statement that joins the table with the rows, sent as one JSON text.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+
+from runs import bounds
+from runs.models import Log, TaskRun, TaskRunAttempt
+from runs.task_rows import EarlierAttempt, TaskRow
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, the form that both databases read fastest as text
+_CHUNK: Final = 5_000  # ids in one SELECT
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table and the columns that are written, each with its PostgreSQL type."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """Positions of the columns that hold times."""
+        return tuple(i for i, (_, type_) in enumerate(self.columns) if type_ == "timestamptz")
+
+
+_CHANGING: Final = (
+    ("flow_attempt", "integer"),
+    ("state_type", "varchar"),
+    ("state_name", "varchar"),
+    ("state_message", "text"),
+    ("error", "jsonb"),
+    ("attempt", "integer"),
+    ("start_time", "timestamptz"),
+    ("attempt_start_time", "timestamptz"),
+    ("end_time", "timestamptz"),
+    ("next_attempt_at", "timestamptz"),
+    ("ended_by", "varchar"),
+)
+_FIXED: Final = (
+    ("task", "varchar"),
+    ("key", "varchar"),
+    ("index", "integer"),
+    ("name", "varchar"),
+    ("tags", "jsonb"),
+    ("inputs", "jsonb"),
+    ("max_retries", "integer"),
+    ("created_at", "timestamptz"),
+    ("subflow_run", "uuid"),
+)
+_TASK_RUN_TABLE: Final = TaskRun._meta.db_table
+NEW_TASK_RUNS: Final = Table(_TASK_RUN_TABLE, (("id", "uuid"), ("flow_run_id", "uuid"), *_CHANGING, *_FIXED))
+CHANGED_TASK_RUNS: Final = Table(_TASK_RUN_TABLE, (("id", "uuid"), *_CHANGING))
+EARLIER_ATTEMPTS: Final = Table(
+    TaskRunAttempt._meta.db_table,
+    (
+        ("task_run_id", "uuid"),
+        ("number", "integer"),
+        ("state_type", "varchar"),
+        ("state_name", "varchar"),
+        ("state_message", "text"),
+        ("error", "jsonb"),
+        ("start_time", "timestamptz"),
+        ("end_time", "timestamptz"),
+    ),
+)
+LOGS: Final = Table(
+    Log._meta.db_table,
+    (
+        ("id", "uuid"),
+        ("flow_run_id", "uuid"),
+        ("task_run_id", "uuid"),
+        ("attempt", "integer"),
+        ("task_attempt", "integer"),
+        ("time", "timestamptz"),
+        ("level", "smallint"),
+        ("logger", "varchar"),
+        ("message", "text"),
+    ),
+)
+
+
+def load_task_runs(ids: Iterable[str]) -> dict[str, TaskRow]:
+    """Return the task runs that exist among ids of 32 hexadecimal digits, by id (a query for each 5,000)."""
+    columns = ("id", "flow_run_id", *(name for name, _ in _CHANGING))
+    wanted = list(ids)
+    rows: dict[str, TaskRow] = {}
+    with connection.cursor() as cursor:
+        for start in range(0, len(wanted), _CHUNK):
+            chunk = wanted[start : start + _CHUNK]
+            marks = ",".join(["%s"] * len(chunk))
+            cursor.execute(f"SELECT {_list(columns)} FROM {_TASK_RUN_TABLE} WHERE id IN ({marks})", chunk)
+            for values in cursor.fetchall():
+                row = TaskRow(*values)
+                _from_database(row)
+                rows[row.id] = row
+    return rows
+
+
+def insert_task_runs(rows: Iterable[TaskRow]) -> None:
+    """Insert task runs that are not there. Raises IntegrityError when one is."""
+    insert(NEW_TASK_RUNS, map(_getter(NEW_TASK_RUNS), rows))
+
+
+def update_task_runs(rows: Iterable[TaskRow]) -> None:
+    """Write what may have changed of task runs that are there."""
+    update(CHANGED_TASK_RUNS, map(_getter(CHANGED_TASK_RUNS), rows))
+
+
+def insert_earlier_attempts(rows: Iterable[EarlierAttempt]) -> None:
+    """Insert attempts that task runs left behind; one that is there already stays as it is."""
+    values = list(_written(EARLIER_ATTEMPTS, map(_getter(EARLIER_ATTEMPTS), rows)))
+    with connection.cursor() as cursor:
+        cursor.executemany(f"{_insert_into(EARLIER_ATTEMPTS)} ON CONFLICT DO NOTHING", values)
+
+
+def insert_logs(rows: Iterable[Sequence[Any]]) -> None:
+    """Insert log lines, tuples in the order of `LOGS`."""
+    insert(LOGS, rows)
+
+
+def insert(table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows, each a tuple in the order of the table's columns. Raises IntegrityError when one is there."""
+    values = _written(table, rows)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.executemany(_insert_into(table), list(values))
+            return
+        with cursor.copy(f"COPY {table.name} ({_list(name for name, _ in table.columns)}) FROM STDIN") as copy:
+            for row in values:
+                copy.write_row(row)
+
+
+def update(table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """Write all columns of rows that are there; the first column is the primary key."""
+    names = [name for name, _ in table.columns]
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            values = [(*row[1:], row[0]) for row in _written(table, rows)]
+            assignments = ", ".join(f"{_quote(name)} = %s" for name in names[1:])
+            cursor.executemany(f"UPDATE {table.name} SET {assignments} WHERE {_quote(names[0])} = %s", values)
+            return
+        data = [dict(zip(names, row, strict=True)) for row in _written(table, rows)]
+        assignments = ", ".join(f"{_quote(name)} = new.{_quote(name)}" for name in names[1:])
+        record = ", ".join(f"{_quote(name)} {type_}" for name, type_ in table.columns)
+        cursor.execute(
+            f"UPDATE {table.name} AS old SET {assignments} FROM json_to_recordset(%s::json) AS new({record})"
+            f" WHERE old.{_quote(names[0])} = new.{_quote(names[0])}",
+            [msgspec.json.encode(data).decode()],
+        )
+
+
+def _written(table: Table, rows: Iterable[Sequence[Any]]) -> Iterable[list[Any]]:
+    """Rows with their times as the database reads them."""
+    times = table.times
+    zone = "" if connection.vendor == "sqlite" else "+00"
+    for row in rows:
+        values = list(row)
+        for position in times:
+            time = values[position]
+            if time is not None:
+                # Django's own form on SQLite: without a fraction when it is zero.
+                values[position] = f"{_EPOCH + timedelta(microseconds=time)}{zone}"
+        yield values
+
+
+def _from_database(row: TaskRow) -> None:
+    """Bring what a cursor gave (text on SQLite, values on PostgreSQL) into the form of a row in memory."""
+    if isinstance(row.id, UUID):
+        row.id = row.id.hex
+        row.flow_run_id = UUID(str(row.flow_run_id)).hex
+    row.start_time = _microseconds(row.start_time)
+    row.attempt_start_time = _microseconds(row.attempt_start_time)
+    row.end_time = _microseconds(row.end_time)
+    row.next_attempt_at = _microseconds(row.next_attempt_at)
+
+
+def _microseconds(value: Any) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        value = datetime.fromisoformat(value)
+    if value.tzinfo is None:
+        return (value - _EPOCH) // timedelta(microseconds=1)
+    return bounds.unix_microseconds(value)
+
+
+def _getter(table: Table) -> Any:
+    return attrgetter(*(name for name, _ in table.columns))
+
+
+def _insert_into(table: Table) -> str:
+    marks = ", ".join(["%s"] * len(table.columns))
+    return f"INSERT INTO {table.name} ({_list(name for name, _ in table.columns)}) VALUES ({marks})"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(map(_quote, names))
+
+
+def _quote(name: str) -> str:
+    return connection.ops.quote_name(name)

@@ -1,0 +1,398 @@
+"""Bringing recorded facts in. `ingest` is their only writer, whichever way they came: by file or by request.
+
+One transaction takes a batch: it moves the journal's high-water mark, so that a batch that comes twice changes nothing.
+Locks are taken in one order: the journal's row, then flow runs by id (on SQLite BEGIN IMMEDIATE locks the database).
+A fact that cannot be stored is found by halving its batch, set aside in the home with the reason, and passed over.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, transaction
+from django.utils.module_loading import import_string
+
+from flows.models import Flow
+from orchestrator.sdk.events import (
+    AnyFact,
+    Ended,
+    FlowRunCreated,
+    Header,
+    TaskRunCreated,
+    TaskRunState,
+    decode_line,
+    encode,
+)
+from orchestrator.sdk.reader import Batch, decode_facts
+from runs import bounds, bulk
+from runs.clock import database_now
+from runs.closing import close_children
+from runs.folding import Fold, NewFlow, Tracked
+from runs.models import Attempt, FlowRun, Journal
+from runs.transitions import FINAL_VALUES, Source, crash
+from teams.models import Team
+
+logger = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+MAX_REJECTED = 20  # of one batch; more are a fault of ours, and setting a whole journal aside would hide it
+_MAX_SEQUENCE = 2**53
+
+_STATE_FIELDS = ("state_type", "state_name", "state_message", "error", "ended_by", "start_time", "end_time")
+_RUN_FIELDS = (*_STATE_FIELDS, "name", "state_time", "attempt", "lease_expires_at", "revision")
+_ATTEMPT_FIELDS = (*_STATE_FIELDS, "journal", "host", "pid", "exit_code", "signal")
+
+
+class UnusableBatch(ValueError):
+    """What was sent is no batch, or belongs to somebody else; sending it again does not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch.
+
+    Attributes:
+        taken: Facts that were new.
+        repeated: Facts passed over, since the journal's high-water mark was past them.
+        late: Facts that changed nothing any more (a superseded attempt's, or behind an ending).
+        unknown: Facts about runs that are not there.
+        rejected: Facts set aside, since the database would not store them.
+        sequence: The journal's high-water mark now.
+        changed: Flow runs that changed.
+        held: Nothing was taken: facts name runs that other journals may still bring.
+    """
+
+    taken: int = 0
+    repeated: int = 0
+    late: int = 0
+    unknown: int = 0
+    rejected: int = 0
+    sequence: int = 0
+    changed: frozenset[UUID] = frozenset()
+    held: bool = False
+
+    def __add__(self, later: "Outcome") -> "Outcome":
+        return Outcome(
+            self.taken + later.taken,
+            self.repeated + later.repeated,
+            self.late + later.late,
+            self.unknown + later.unknown,
+            self.rejected + later.rejected,
+            max(self.sequence, later.sequence),
+            self.changed | later.changed,
+            self.held or later.held,
+        )
+
+
+class _Held(Exception):
+    """Rolls the transaction back."""
+
+
+def parse_batch(data: bytes, max_bytes: int = MAX_REQUEST_BYTES) -> Batch:
+    """Make a batch of the lines of a journal, as they were sent.
+
+    Args:
+        data: The header's line, then whole lines of facts.
+        max_bytes: What is refused as too large.
+
+    Raises:
+        UnusableBatch: It is too large, or does not begin with a header.
+    """
+    if len(data) > max_bytes:
+        raise UnusableBatch(f"A batch holds at most {max_bytes:,} bytes; this one has {len(data):,}. Send it in parts.")
+    line, _, rest = data.partition(b"\n")
+    try:
+        header = decode_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UnusableBatch(f"The first line is no header of a journal: {error}") from None
+    if not isinstance(header, Header):
+        raise UnusableBatch("The first line is no header of a journal.")
+    facts, skipped = decode_facts(rest)
+    return Batch(header, facts, skipped=skipped, ended=bool(facts) and isinstance(facts[-1], Ended))
+
+
+def ingest(
+    batch: Batch, *, team: Team | None = None, within: UUID | None = None, hold_unknown: bool = False
+) -> Outcome:
+    """Write the facts of a batch to the database, once, and announce what changed after the commit.
+
+    Args:
+        batch: Facts of one journal with its header. Facts at or below the journal's high-water mark are passed over.
+        team: Whose facts they are; the default team's without it. Runs of other teams are as if they were not there.
+        within: The flow run that the sender may speak of, with its subflow runs; None: every run of the team.
+        hold_unknown: Take nothing where facts name runs that are not there, since another journal may bring them.
+
+    Raises:
+        UnusableBatch: The header names no journal, or another team's.
+        OperationalError, InterfaceError: The database cannot be used now; what was not taken can be sent again.
+        Exception: More than `MAX_REJECTED` facts cannot be stored; those and what was before them were taken.
+    """
+    try:
+        return _ingest_whole(batch, team, within, hold_unknown)
+    except _Held:
+        return Outcome(held=True)
+    except (OperationalError, InterfaceError, UnusableBatch):
+        raise
+    except Exception:
+        # Two ingests may have made the same flow or run at the same time: the second try sees it.
+        logger.debug("A batch of journal %s failed; trying once more", batch.header.journal, exc_info=True)
+    return _ingest_or_halve(replace(batch, facts=sorted(batch.facts, key=_number)), team, within, 0)
+
+
+def abandon(header: Header, *, at: int | None = None, cause: str = "") -> Outcome:
+    """Crash what a dead process left without an ending, and mark its journal as over. Idempotent.
+
+    Args:
+        header: Of the process's journal, which was read to its end.
+        at: When it died, in microseconds since the Unix epoch; the time of its last fact when nobody saw it.
+        cause: In words; a general one without it.
+    """
+    with transaction.atomic():
+        journal = _lock_journal(header, None)
+        if journal.ended:
+            return Outcome(sequence=journal.sequence)
+        fold = _load(header, journal, [], None, None, all_owned=True)
+        time = at if at is not None else journal.clock or header.t
+        fold.end_all(crash(time, cause or "the process is gone (it was killed, or its machine stopped)", Source.EXIT))
+        changed = _write(fold, journal.team_id)
+        journal.ended = True
+        journal.save(update_fields=["ended", "updated_at"])
+        _announce_after_commit(changed)
+    return Outcome(sequence=journal.sequence, changed=frozenset(changed))
+
+
+def high_water_mark(journal: UUID) -> int:
+    """Return the number of a journal's last fact that was taken; 0 for an unknown journal."""
+    return Journal.objects.filter(id=journal).values_list("sequence", flat=True).first() or 0
+
+
+def announce(changed: Iterable[UUID]) -> None:
+    """Call `settings.AFTER_INGEST`. An error there is logged and goes no further: the facts are in."""
+    try:
+        import_string(settings.AFTER_INGEST)(changed)
+    except Exception:
+        logger.exception("%s failed; pages catch up when they next ask", settings.AFTER_INGEST)
+
+
+def _ingest_whole(batch: Batch, team: Team | None, within: UUID | None, hold_unknown: bool) -> Outcome:
+    with transaction.atomic():
+        journal = _lock_journal(batch.header, team)
+        facts, repeated = _new_facts(batch.facts, journal.sequence)
+        if not facts:
+            return Outcome(repeated=repeated, sequence=journal.sequence)
+        fold = _load(batch.header, journal, facts, team, within)
+        fold.take(facts)
+        if hold_unknown and fold.unknown:
+            raise _Held
+        changed = _write(fold, journal.team_id)
+        journal.sequence, journal.clock = facts[-1].n, fold.clock
+        journal.ended = journal.ended or fold.ended
+        journal.save(update_fields=["sequence", "clock", "ended", "updated_at"])
+        _announce_after_commit(changed)
+    return Outcome(len(facts), repeated, fold.late, fold.unknown, 0, journal.sequence, frozenset(changed))
+
+
+def _ingest_or_halve(batch: Batch, team: Team | None, within: UUID | None, rejected: int) -> Outcome:
+    """Take a batch, halving it around the facts that cannot be stored; `rejected` were set aside before."""
+    try:
+        return _ingest_whole(batch, team, within, False)
+    except (OperationalError, InterfaceError, UnusableBatch):
+        raise
+    except Exception as error:
+        if len(batch.facts) <= 1:
+            if rejected >= MAX_REJECTED or not batch.facts:
+                raise
+            return _reject(batch, team, error)
+    middle = len(batch.facts) // 2
+    first = _ingest_or_halve(replace(batch, facts=batch.facts[:middle]), team, within, rejected)
+    rest = replace(batch, facts=batch.facts[middle:])
+    return first + _ingest_or_halve(rest, team, within, rejected + first.rejected)
+
+
+def _reject(batch: Batch, team: Team | None, error: Exception) -> Outcome:
+    """Set a fact aside that cannot be stored, and move the high-water mark past it."""
+    fact = batch.facts[0]
+    path = settings.HOME.journals / f"rejected-{bounds.uuid_hex(batch.header.journal)}.txt"
+    logger.error("Fact %d of journal %s cannot be stored and is set aside in %s: %s: %s",
+                 fact.n, batch.header.journal, path, type(error).__name__, error)  # fmt: skip
+    line = {"reason": f"{type(error).__name__}: {error}"[:10_000], "header": batch.header, "fact": fact}
+    try:
+        with path.open("ab") as file:
+            file.write(encode(line) + b"\n")
+    except OSError as failure:
+        logger.error("%s cannot be written: %s", path, failure)
+    with transaction.atomic():
+        journal = _lock_journal(batch.header, team)
+        if fact.n > journal.sequence:
+            journal.sequence = fact.n
+            journal.save(update_fields=["sequence", "updated_at"])
+    return Outcome(rejected=1, sequence=journal.sequence)
+
+
+def _number(fact: AnyFact) -> int:
+    return fact.n
+
+
+def _new_facts(facts: Iterable[AnyFact], sequence: int) -> tuple[list[AnyFact], int]:
+    """Return the facts above the high-water mark in their order, each number once, and how many were passed over."""
+    new: list[AnyFact] = []
+    passed = 0
+    for fact in sorted(facts, key=_number):  # sorted already, as a rule, and then sorting costs next to nothing
+        if sequence < fact.n <= _MAX_SEQUENCE:
+            new.append(fact)
+            sequence = fact.n
+        else:
+            passed += 1
+    return new, passed
+
+
+def _lock_journal(header: Header, team: Team | None) -> Journal:
+    """Return the journal's row, locked, made when it is missing."""
+    journal_id = bounds.uuid_hex(header.journal)
+    if not journal_id:
+        raise UnusableBatch(f"{header.journal!r} is no journal's id.")
+    key = UUID(journal_id)
+    locked = Journal.objects.select_for_update().filter(id=key)
+    journal = locked.first()
+    if journal is None:
+        made = Journal(
+            id=key,
+            team=team or Team.default(),
+            machine=bounds.text(header.machine, 200),
+            host=bounds.text(header.host, 200),
+        )
+        Journal.objects.bulk_create([made], ignore_conflicts=True)
+        journal = locked.get()
+    if team is not None and journal.team_id != team.id:
+        raise UnusableBatch(f"Journal {key} belongs to another team.")
+    return journal
+
+
+def _load(
+    header: Header,
+    journal: Journal,
+    facts: Sequence[AnyFact],
+    team: Team | None,
+    within: UUID | None,
+    *,
+    all_owned: bool = False,
+) -> Fold:
+    """Lock and load what the facts name: flow runs in the order of their ids, their attempts, their task runs."""
+    run_texts: set[str] = set()
+    task_texts: set[str] = set()
+    for fact in facts:
+        if isinstance(fact, TaskRunState | TaskRunCreated):
+            run_texts.add(fact.run)
+            task_texts.add(fact.id)
+        elif isinstance(fact, Ended):
+            all_owned = True
+        else:
+            run_texts.add(fact.run)
+            if isinstance(fact, FlowRunCreated) and fact.parent:
+                run_texts.add(fact.parent)
+    run_ids = {UUID(key) for key in map(bounds.uuid_hex, run_texts) if key}
+    if all_owned:
+        owned = Attempt.objects.filter(journal=journal.id).exclude(state_type__in=FINAL_VALUES)
+        run_ids.update(owned.values_list("flow_run_id", flat=True))
+    runs = _lock_runs(run_ids, journal.team_id if team is not None else None)
+    if within is not None:
+        runs = _descendants_or_self(runs, within)
+    attempts: dict[UUID, dict[int, Attempt]] = {run.id: {} for run in runs}
+    for attempt in Attempt.objects.filter(flow_run__in=list(attempts)):
+        attempts[attempt.flow_run_id][attempt.number] = attempt
+    tracked = {
+        run.id: Tracked(run, own, {number for number, attempt in own.items() if attempt.journal == journal.id})
+        for run in runs
+        for own in (attempts[run.id],)
+    }
+    ids = {text.replace("-", "").lower() for text in task_texts}
+    tasks = bulk.load_task_runs(key for key in ids if len(key) == 32 and bounds.uuid_hex(key)) if tracked else {}
+    return Fold(header, journal.id, tracked, tasks, journal.clock)
+
+
+def _lock_runs(run_ids: set[UUID], team_id: UUID | None) -> list[FlowRun]:
+    runs = FlowRun.objects.select_for_update().filter(id__in=run_ids).defer("parameters", "tags").order_by("id")
+    return list(runs.filter(team_id=team_id) if team_id is not None else runs)
+
+
+def _descendants_or_self(runs: list[FlowRun], ancestor: UUID) -> list[FlowRun]:
+    """Keep the runs that are this one, or subflow runs below it (a query for each level of nesting)."""
+    parents = {run.id: run.parent_id for run in runs}
+    unknown = {parent for parent in parents.values() if parent is not None} - parents.keys()
+    while unknown:
+        found = dict(FlowRun.objects.filter(id__in=unknown).values_list("id", "parent_id"))
+        parents.update(found)
+        unknown = {parent for parent in found.values() if parent is not None} - parents.keys()
+    return [run for run in runs if _is_below(run.id, ancestor, parents)]
+
+
+def _is_below(run_id: UUID | None, ancestor: UUID, parents: dict[UUID, UUID | None]) -> bool:
+    for _ in range(len(parents) + 1):
+        if run_id is None or run_id == ancestor:
+            break
+        run_id = parents.get(run_id)
+    return run_id == ancestor
+
+
+def _write(fold: Fold, team_id: UUID) -> set[UUID]:
+    """Write what the fold changed. Returns the ids of the flow runs that changed."""
+    touched = [tracked for tracked in fold.runs.values() if tracked.touched]
+    new = [tracked for tracked in touched if tracked.is_new]
+    _attach_flows(new, fold.flows, team_id)
+    for tracked in touched:
+        tracked.run.revision += 1
+        if tracked.revived:
+            _renew_lease(tracked)
+    FlowRun.objects.bulk_create([tracked.run for tracked in new], batch_size=500)
+    for tracked in touched:
+        if not tracked.is_new:
+            tracked.run.save(update_fields=[*_RUN_FIELDS, "parameters"] if tracked.snapshot else _RUN_FIELDS)
+    changed = [attempt for tracked in touched for attempt in tracked.changed]
+    Attempt.objects.bulk_create([attempt for attempt in changed if attempt._state.adding], batch_size=500)
+    for attempt in changed:
+        if attempt._state.db is not None and not attempt._state.adding:
+            attempt.save(update_fields=_ATTEMPT_FIELDS)
+    bulk.insert_task_runs(fold.new_tasks.values())
+    bulk.update_task_runs(fold.changed_tasks.values())
+    bulk.insert_earlier_attempts(fold.earlier.values())
+    bulk.insert_logs(fold.logs)
+    closed = close_children(tracked.run for tracked in touched if tracked.closes)
+    return {tracked.run.id for tracked in touched} | closed
+
+
+def _attach_flows(new: list[Tracked], named: dict[str, NewFlow], team_id: UUID) -> None:
+    """Give new runs their team and flow, making the flows that are missing."""
+    slugs = {tracked.flow_slug for tracked in new}
+    if not slugs:
+        return
+    flows = Flow.objects.filter(team_id=team_id, slug__in=slugs)
+    known = {flow.slug: flow for flow in flows}
+    missing = [
+        Flow(team_id=team_id, name=named[slug].name, slug=slug, description=named[slug].description)
+        for slug in sorted(slugs - known.keys())
+    ]
+    if missing:
+        Flow.objects.bulk_create(missing, ignore_conflicts=True)
+        known = {flow.slug: flow for flow in flows.all()}
+    for tracked in new:
+        flow = known[tracked.flow_slug]
+        tracked.run.team_id, tracked.run.flow = team_id, flow
+        description = named[tracked.flow_slug].description
+        if description and not flow.description:
+            flow.description = description
+            flow.save(update_fields=["description"])
+
+
+def _renew_lease(tracked: Tracked) -> None:
+    """A run that had been given up and goes on is watched again, if a worker has it."""
+    if tracked.attempts[tracked.run.attempt].worker_id is not None:
+        tracked.run.lease_expires_at = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def _announce_after_commit(changed: set[UUID]) -> None:
+    if changed:
+        transaction.on_commit(lambda: announce(changed))
