@@ -5,13 +5,14 @@ from typing import Any
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import mixins, serializers, viewsets
+from rest_framework import mixins, viewsets
 
 from flows.models import Flow, WorkQueue, slug_of
+from orchestrator.bodies import ReadSerializer
 from orchestrator.paging import KeysetPagination
 
 
-class FlowSerializer(serializers.ModelSerializer[Flow]):
+class FlowSerializer(ReadSerializer):
     """A flow: made by its first deployment or its first run."""
 
     class Meta:
@@ -20,7 +21,7 @@ class FlowSerializer(serializers.ModelSerializer[Flow]):
         read_only_fields = fields
 
 
-class WorkQueueSerializer(serializers.ModelSerializer[WorkQueue]):
+class WorkQueueSerializer(ReadSerializer):
     """A queue that workers serve."""
 
     class Meta:

@@ -1,7 +1,9 @@
 """Every address of the REST API, below /api/."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from orchestrator.problems import unknown_address
 
 urlpatterns = [
     path("", include("runs.api_urls")),
@@ -9,4 +11,5 @@ urlpatterns = [
     path("", include("teams.api_urls")),
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
+    re_path("", unknown_address),
 ]

@@ -36,7 +36,8 @@ class KeysetPagination(BasePagination):
         if cursor:
             queryset = queryset.filter(self._after(decode_cursor(cursor, len(self.ordering))))
         rows = list(queryset.order_by(*self.ordering)[: limit + 1])
-        self.next = encode_cursor([_value(rows[limit - 1], field) for field in self.ordering]) if len(rows) > limit else None
+        last = rows[limit - 1] if len(rows) > limit else None
+        self.next = last and encode_cursor([_value(last, field) for field in self.ordering])
         return rows[:limit]
 
     def get_paginated_response(self, data: Any) -> Response:
@@ -57,7 +58,12 @@ class KeysetPagination(BasePagination):
         limit = {"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit}
         return [
             {"name": "limit", "in": "query", "schema": limit, "description": "How many at most."},
-            {"name": "cursor", "in": "query", "schema": {"type": "string"}, "description": "`next` of the page before."},
+            {
+                "name": "cursor",
+                "in": "query",
+                "schema": {"type": "string"},
+                "description": "The last page's `next`.",
+            },
         ]
 
     def _after(self, values: list[Any]) -> Q:

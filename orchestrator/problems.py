@@ -17,6 +17,7 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+_CODES = {status.HTTP_403_FORBIDDEN: "permission_denied", status.HTTP_404_NOT_FOUND: "not_found"}
 NO_FIELD = {NON_FIELD_ERRORS, "non_field_errors", "detail"}
 
 
@@ -37,13 +38,13 @@ class TooLarge(exceptions.APIException):
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer with what happened, to which field and what to do next; None for what is a fault of ours."""
     if isinstance(error, DjangoValidationError):
-        error = exceptions.ValidationError(_detail_of(error))
+        error = _as_api_error(error)
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge("The body is too large.")
     response = exception_handler(error, context)
     if response is None:
         return None
-    if isinstance(error, exceptions.ValidationError):
+    if isinstance(error, exceptions.ValidationError | Conflict):
         response.data = _validation_problem(error)
     else:
         response.data = _problem(error, response)
@@ -71,13 +72,13 @@ def unknown_address(request: HttpRequest, **_kwargs: Any) -> HttpResponseBase:
 def _problem(error: Exception, response: Response) -> dict[str, str]:
     detail = getattr(error, "detail", None)
     message = str(detail or (error.args[0] if error.args else "") or response.status_text)
-    code = getattr(detail, "code", None) or {403: "permission_denied", 404: "not_found"}.get(response.status_code, "error")
+    code = getattr(detail, "code", None) or _CODES.get(response.status_code, "error")
     if response.status_code == status.HTTP_404_NOT_FOUND and " matches the given query" in message:
         message = "There is none with this id that you may see."
     return {"code": code, "message": message}
 
 
-def _validation_problem(error: exceptions.ValidationError) -> dict[str, Any]:
+def _validation_problem(error: exceptions.APIException) -> dict[str, Any]:
     errors = list(_flatten(error.detail, ""))
     first = errors[0] if errors else {"code": "invalid", "message": "The request is not valid."}
     return first if len(errors) < 2 else {**first, "errors": errors}
@@ -97,5 +98,18 @@ def _flatten(detail: Any, path: str) -> Iterator[dict[str, str]]:
         yield {**problem, "field": path} if path else problem
 
 
-def _detail_of(error: DjangoValidationError) -> dict[str, list[str]] | list[str]:
-    return error.message_dict if hasattr(error, "error_dict") else error.messages
+def _as_api_error(error: DjangoValidationError) -> exceptions.APIException:
+    """Return what a verb refused as 400, or as 409 where it says that it is about a state (code `conflict`)."""
+    codes = {part.code for part in _parts(error)}
+    detail = error.message_dict if hasattr(error, "error_dict") else error.messages
+    if codes != {Conflict.default_code}:
+        return exceptions.ValidationError(detail)
+    conflict = Conflict()
+    conflict.detail = exceptions.ValidationError(detail, code=Conflict.default_code).detail
+    return conflict
+
+
+def _parts(error: DjangoValidationError) -> list[DjangoValidationError]:
+    if hasattr(error, "error_dict"):
+        return [part for parts in error.error_dict.values() for part in parts]
+    return list(error.error_list)

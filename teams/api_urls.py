@@ -1,5 +1,10 @@
 """Addresses of this app below /api/."""
 
-from django.urls import URLPattern
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern] = []
+from teams.api import ApiTokenViewSet
+
+router = SimpleRouter(use_regex_path=False)
+router.register("tokens", ApiTokenViewSet, basename="api-token")
+
+urlpatterns = router.urls

@@ -1,0 +1,84 @@
+"""Calling the API in this process, when no server runs: the same addresses, over WSGI, on the embedded database."""
+
+import io
+import json
+import sys
+from typing import Any
+from urllib.parse import unquote
+
+import click
+
+from orchestrator import site
+from orchestrator.cli.transports import Answer, decode
+
+site.activate()
+
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402  found only once the site is active
+
+
+class InProcessTransport:
+    """Sets the site up, migrates its database where that is needed, and brings in the journals of this home."""
+
+    def __init__(self) -> None:
+        try:
+            site.setup()
+            self._open()
+        except ImproperlyConfigured as error:
+            raise click.ClickException(str(error)) from None
+
+    def call(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Answer:
+        """Call the WSGI application as the first administrator."""
+        from django.conf import settings
+
+        from teams.authentication import IN_PROCESS
+
+        path, _, query = target.partition("?")
+        data = b"" if body is None else json.dumps(body).encode()
+        host = next((name for name in settings.ALLOWED_HOSTS if name[0] not in "*.["), "localhost")
+        environ = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": unquote(path),
+            "QUERY_STRING": query,
+            "SERVER_NAME": host,
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": host,
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(data)),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "https" if settings.SECURE else "http",
+            "wsgi.input": io.BytesIO(data),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": True,
+            IN_PROCESS: True,
+            **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
+        }
+        statuses: list[int] = []
+        chunks = self._application(environ, lambda status, _headers, _error=None: statuses.append(int(status[:3])))
+        try:
+            return Answer(statuses[0], decode(b"".join(chunks)))
+        finally:
+            chunks.close()
+
+    def _open(self) -> None:
+        from orchestrator.sdk.home import home
+        from orchestrator.wsgi import application
+        from runs.tailer import bring_in_once
+
+        self._application: Any = application
+        migrate_if_needed()
+        bring_in_once(home())
+
+
+def migrate_if_needed() -> None:
+    """Bring the database to this version's tables."""
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", verbosity=0, interactive=False)

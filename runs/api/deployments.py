@@ -1,0 +1,235 @@
+"""Deployments: declare, change, pause, duplicate and run them, and set their schedules."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Prefetch, QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from flows.actions import Declaration
+from flows.models import Deployment, Schedule
+from flows.schedules import Spec
+from orchestrator.bodies import StrictSerializer
+from orchestrator.paging import KeysetPagination
+from runs import actions
+from runs.api.deployment_serializers import (
+    DeclarationSerializer,
+    DeclaredDeploymentSerializer,
+    DeploymentChangesSerializer,
+    DeploymentSerializer,
+    DuplicateSerializer,
+    NewFlowRunSerializer,
+    SchedulePreviewSerializer,
+    ScheduleSerializer,
+    SpecSerializer,
+    next_times,
+)
+from runs.api.filters import DeploymentFilter
+from runs.api.serializers import FlowRunSerializer
+from runs.models import Trigger
+from teams.acting import acting_team
+from teams.models import ApiToken
+
+
+class ByName(KeysetPagination):
+    """Alphabetical, as people look for them."""
+
+    ordering = ("flow__slug", "slug", "id")
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List deployments"), retrieve=extend_schema(summary="Inspect a deployment")
+)
+class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Deployment]):
+    """Deployments of the teams that the user is a member of."""
+
+    serializer_class = DeploymentSerializer
+    pagination_class = ByName
+    lookup_value_converter = "uuid"
+
+    @property
+    def filterset_class(self) -> Any:
+        """The list alone is narrowed by its query."""
+        return DeploymentFilter if self.action == "list" else None
+
+    def get_queryset(self) -> QuerySet[Deployment]:
+        """Deployments that the request may see, with what their rows show (two queries)."""
+        if getattr(self, "swagger_fake_view", False):
+            return Deployment.objects.none()
+        schedules = Prefetch("schedules", Schedule.objects.select_related("deployment").order_by("id"))
+        return (
+            Deployment.objects.visible_to(self.request.user).select_related("flow", "queue").prefetch_related(schedules)
+        )
+
+    @extend_schema(
+        summary="Declare a deployment: make it, or update it",
+        request=DeclarationSerializer,
+        responses={201: DeclaredDeploymentSerializer, 200: DeclaredDeploymentSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        """201 when it was made, 200 when it was there.
+
+        Compared with what was declared last, only what differs is changed, so that what was set in the browser
+        meanwhile is kept. `changes` says what this call changed.
+        """
+        said = _valid(DeclarationSerializer, request.data)
+        paused = said.pop("paused", False)
+        if "schedules" in said:
+            said["schedules"] = [Spec(**spec) for spec in said["schedules"]]
+        declaration = Declaration(flow_name=said.pop("flow"), **said)
+        deployment, changes = actions.deploy(team=acting_team(request), user=request.user, declaration=declaration)
+        is_new = "name" in changes
+        if is_new and paused:
+            actions.pause_deployment(deployment, user=request.user)
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response({**self._shown(deployment), "changes": changes}, status=code)
+
+    @extend_schema(summary="Change a deployment", request=DeploymentChangesSerializer, responses=DeploymentSerializer)
+    def partial_update(self, request: Request, pk: UUID) -> Response:
+        """Only the fields that are given. They stay when the same thing is declared again."""
+        deployment = self.get_object()
+        changes = _valid(DeploymentChangesSerializer, request.data)
+        paused = changes.pop("paused", None)
+        with transaction.atomic():
+            if changes:
+                deployment = actions.update_deployment(deployment, user=request.user, **changes)
+            if paused is not None and paused != deployment.paused:
+                verb = actions.pause_deployment if paused else actions.resume_deployment
+                verb(deployment, user=request.user)
+        return Response(self._shown(deployment))
+
+    @extend_schema(summary="Delete a deployment", responses={204: None})
+    def destroy(self, request: Request, pk: UUID) -> Response:
+        """Its schedules go with it, and so do runs that did not begin; runs that did stay."""
+        actions.delete_deployment(self.get_object(), user=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        summary="Run a deployment",
+        request=NewFlowRunSerializer,
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="At most 200 characters. The same key again answers the run that the first call made,"
+                " with the header `Idempotency-Replayed: true`; with another deployment it answers 409.",
+            )
+        ],
+        responses={201: FlowRunSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def runs(self, request: Request, pk: UUID) -> Response:
+        """Make a run with the deployment's parameters and those given; workers are told at once."""
+        deployment = self.get_object()
+        key = request.headers.get("Idempotency-Key", "").strip() or None
+        asked = _valid(NewFlowRunSerializer, request.data)
+        trigger = Trigger.API if isinstance(request.auth, ApiToken) else Trigger.PERSON
+        run, created = actions.create_flow_run(
+            deployment, trigger=trigger, user=request.user, idempotency_key=key, **asked
+        )
+        headers = {} if created else {"Idempotency-Replayed": "true"}
+        return Response(FlowRunSerializer(run).data, status=status.HTTP_201_CREATED, headers=headers)
+
+    @extend_schema(summary="Pause a deployment", request=None, responses=DeploymentSerializer)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: UUID) -> Response:
+        """Its schedules make no runs until it is resumed. It can still be run."""
+        return Response(self._shown(actions.pause_deployment(self.get_object(), user=request.user)))
+
+    @extend_schema(summary="Resume a deployment", request=None, responses=DeploymentSerializer)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: UUID) -> Response:
+        """Its schedules make runs again, from now on."""
+        return Response(self._shown(actions.resume_deployment(self.get_object(), user=request.user)))
+
+    @extend_schema(summary="Duplicate a deployment", request=DuplicateSerializer, responses={201: DeploymentSerializer})
+    @action(detail=True, methods=["post"])
+    def duplicate(self, request: Request, pk: UUID) -> Response:
+        """Make a copy under another name, with some parameters replaced. Its schedules are copied inactive."""
+        asked = _valid(DuplicateSerializer, request.data)
+        copy = actions.duplicate_deployment(self.get_object(), user=request.user, **asked)
+        return Response(self._shown(copy), status=status.HTTP_201_CREATED)
+
+    @extend_schema(summary="List a deployment's schedules", responses=ScheduleSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None)
+    def schedules(self, request: Request, pk: UUID) -> Response:
+        """All of them, in the order they were made."""
+        return self._schedules()
+
+    @extend_schema(
+        summary="Replace a deployment's schedules",
+        request=SpecSerializer(many=True),
+        responses=ScheduleSerializer(many=True),
+    )
+    @schedules.mapping.put
+    def replace_schedules(self, request: Request, pk: UUID) -> Response:
+        """One that is there already keeps its runs. An empty list leaves the deployment without a schedule."""
+        specs = [Spec(**spec) for spec in _valid(SpecSerializer, request.data, many=True)]
+        actions.set_schedules(self.get_object(), specs, user=request.user)
+        return self._schedules()
+
+    @extend_schema(summary="Add a schedule", request=SpecSerializer, responses={201: ScheduleSerializer})
+    @schedules.mapping.post
+    def add_schedule(self, request: Request, pk: UUID) -> Response:
+        """One more schedule for a deployment."""
+        deployment = self.get_object()
+        spec = Spec(**_valid(SpecSerializer, request.data))
+        schedule = actions.add_schedule(deployment, spec, user=request.user)
+        return Response(ScheduleSerializer(schedule).data, status=status.HTTP_201_CREATED)
+
+    def _schedules(self) -> Response:
+        return Response(ScheduleSerializer(self.get_object().schedules.all(), many=True).data)
+
+    def _shown(self, deployment: Deployment) -> dict[str, Any]:
+        """The deployment as it is read; read again, since what was prefetched may have changed."""
+        return dict(DeploymentSerializer(self.get_queryset().get(pk=deployment.pk)).data)
+
+
+class ScheduleViewSet(viewsets.GenericViewSet[Schedule]):
+    """Schedules by their own id."""
+
+    serializer_class = ScheduleSerializer
+    lookup_value_converter = "uuid"
+
+    def get_queryset(self) -> QuerySet[Schedule]:
+        """Schedules of the deployments that the request may see."""
+        if getattr(self, "swagger_fake_view", False):
+            return Schedule.objects.none()
+        visible = Deployment.objects.visible_to(self.request.user)
+        return Schedule.objects.filter(deployment__in=visible).select_related("deployment")
+
+    @extend_schema(summary="Change a schedule", request=SpecSerializer(partial=True), responses=ScheduleSerializer)
+    def partial_update(self, request: Request, pk: UUID) -> Response:
+        """Only the fields that are given."""
+        changes = _valid(SpecSerializer, request.data, partial=True)
+        schedule = actions.change_schedule(self.get_object(), user=request.user, **changes)
+        return Response(ScheduleSerializer(schedule).data)
+
+    @extend_schema(summary="Delete a schedule", responses={204: None})
+    def destroy(self, request: Request, pk: UUID) -> Response:
+        """Runs that it made and that did not begin go with it."""
+        actions.delete_schedule(self.get_object(), user=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        summary="Try a schedule out", request=SpecSerializer, responses=SchedulePreviewSerializer, filters=False
+    )
+    @action(detail=False, methods=["post"], pagination_class=None)
+    def preview(self, request: Request) -> Response:
+        """What a schedule means in words and its next five times; nothing is kept."""
+        spec = Spec(**_valid(SpecSerializer, request.data)).clean()
+        answer = {"description": spec.describe(), "expression": spec.expression, "next_times": next_times(spec)}
+        return Response(SchedulePreviewSerializer(answer).data)
+
+
+def _valid(kind: type[StrictSerializer], data: Any, **options: Any) -> Any:
+    """Return the values of a request's body. Raises ValidationError by field."""
+    serializer = kind(data=data, **options)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data

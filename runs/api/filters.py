@@ -1,0 +1,137 @@
+"""What lists of runs and deployments can be narrowed by."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django_filters import rest_framework as filters
+
+from flows.models import Deployment, slug_of
+from flows.tags import tagged
+from orchestrator.sdk.states import NAMES, StateType
+from runs.models import FlowRun, TaskRun
+
+_STATE_NAMES = {name.lower(): name for names in NAMES.values() for name in names}
+_ID_PREFIX = re.compile(r"[0-9a-f]{8,32}")
+
+
+def as_uuid(text: str) -> UUID | None:
+    """Return the id that this text is, None when it is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def state_condition(words: list[str]) -> Q:
+    """Return the condition for states given by type (`FAILED`) or by name (`Late`), comma-separated or repeated.
+
+    Raises:
+        ValidationError: A word is neither.
+    """
+    types, names = [], []
+    for word in (part.strip() for text in words for part in text.split(",") if part.strip()):
+        if word.upper() in StateType.__members__:
+            types.append(word.upper())
+        elif word.lower() in _STATE_NAMES:
+            names.append(_STATE_NAMES[word.lower()])
+        else:
+            raise ValidationError({"state": f"{word!r} is no state. Write one of {', '.join(StateType)}."})
+    return Q(state_type__in=types) | Q(state_name__in=names) if names else Q(state_type__in=types)
+
+
+def deployment_condition(text: str, prefix: str = "") -> Q:
+    """Return the condition for a deployment given by id, by flow-name/deployment-name, or by its own name."""
+    if found := as_uuid(text):
+        return Q(**{f"{prefix}id": found})
+    flow, slash, name = text.rpartition("/")
+    condition = Q(**{f"{prefix}slug": slug_of(name)})
+    return condition & Q(**{f"{prefix}flow__slug": slug_of(flow)}) if slash else condition
+
+
+def flow_condition(text: str) -> Q:
+    """Return the condition for a flow given by id or by name."""
+    found = as_uuid(text)
+    return Q(flow_id=found) if found else Q(flow__slug=slug_of(text))
+
+
+class StateFilter(filters.FilterSet):
+    """Narrows by state."""
+
+    state = filters.CharFilter(
+        method="by_state", help_text="Types (FAILED) or names (Late) of states, comma-separated or repeated."
+    )
+
+    def by_state(self, rows: QuerySet[Any], _field: str, value: str) -> QuerySet[Any]:
+        """Keep rows in any of the states."""
+        words = self.data.getlist("state") if hasattr(self.data, "getlist") else [value]
+        return rows.filter(state_condition(words))
+
+
+class FlowRunFilter(StateFilter):
+    """Narrows the list of flow runs."""
+
+    flow = filters.CharFilter(method="by_flow", help_text="A flow's name or id.")
+    deployment = filters.CharFilter(method="by_deployment", help_text="flow-name/deployment-name, or an id.")
+    tag = filters.CharFilter(method="by_tag", help_text="A tag that the run has.")
+    name = filters.CharFilter(help_text="The run's own name.")
+    parent = filters.UUIDFilter(field_name="parent_id", help_text="The id of the run whose subflows are wanted.")
+    id_prefix = filters.CharFilter(method="by_id_prefix", help_text="How the id begins, 8 characters or more.")
+
+    class Meta:
+        model = FlowRun
+        fields = ("state", "flow", "deployment", "tag", "name", "parent", "id_prefix")
+
+    def by_flow(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+        """Keep runs of a flow."""
+        return runs.filter(flow_condition(value))
+
+    def by_deployment(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+        """Keep runs of a deployment. It is looked up first, so that the list can use its index."""
+        return runs.filter(deployment__in=Deployment.objects.filter(deployment_condition(value)))
+
+    def by_tag(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+        """Keep runs with a tag."""
+        return runs.filter(tagged(value))
+
+    def by_id_prefix(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+        """Keep runs whose id begins so (a range of the primary key)."""
+        prefix = value.lower().replace("-", "")
+        if not _ID_PREFIX.fullmatch(prefix):
+            raise ValidationError({"id_prefix": "Write 8 to 32 hexadecimal digits."})
+        return runs.filter(id__gte=UUID(prefix.ljust(32, "0")), id__lte=UUID(prefix.ljust(32, "f")))
+
+
+class TaskRunFilter(StateFilter):
+    """Narrows the list of a run's task runs."""
+
+    class Meta:
+        model = TaskRun
+        fields = ("state",)
+
+
+class DeploymentFilter(filters.FilterSet):
+    """Narrows the list of deployments."""
+
+    name = filters.CharFilter(method="by_name", help_text="flow-name/deployment-name, or the second part alone.")
+    flow = filters.CharFilter(method="by_flow", help_text="A flow's name or id.")
+    tag = filters.CharFilter(method="by_tag", help_text="A tag that the deployment has.")
+    paused = filters.BooleanFilter()
+
+    class Meta:
+        model = Deployment
+        fields = ("name", "flow", "tag", "paused")
+
+    def by_name(self, deployments: QuerySet[Deployment], _field: str, value: str) -> QuerySet[Deployment]:
+        """Keep the deployment of this name; `_` and `-` are alike."""
+        return deployments.filter(deployment_condition(value))
+
+    def by_flow(self, deployments: QuerySet[Deployment], _field: str, value: str) -> QuerySet[Deployment]:
+        """Keep deployments of a flow."""
+        return deployments.filter(flow_condition(value))
+
+    def by_tag(self, deployments: QuerySet[Deployment], _field: str, value: str) -> QuerySet[Deployment]:
+        """Keep deployments with a tag."""
+        return deployments.filter(tagged(value))

@@ -1,0 +1,158 @@
+"""Flow runs: read them, their logs and their task runs; cancel, retry and rerun them."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orchestrator.paging import KeysetPagination, read_limit
+from runs import actions
+from runs.api.access import visible_flow_runs
+from runs.api.filters import FlowRunFilter, TaskRunFilter
+from runs.api.serializers import FlowRunDetailSerializer, FlowRunSerializer, LogSerializer, TaskRunSerializer
+from runs.models import FlowRun, Log, TaskRun
+
+_ANY_TIME = {"state", "name", "id_prefix", "parent"}  # filters that ask for upcoming runs too
+MAX_LOGS = 1000
+MAX_LOG_PAGE_BYTES = 4 * 1024 * 1024
+
+
+class NewestFirst(KeysetPagination):
+    """The order of every list of runs; the indexes of FlowRun serve it."""
+
+    ordering = ("-expected_start", "-id")
+
+
+class InOrderOfCreation(KeysetPagination):
+    """The order of a run's timeline."""
+
+    ordering = ("id",)
+    default_limit = 200
+    max_limit = 1000
+
+
+@extend_schema_view(
+    list=extend_schema(
+        summary="List flow runs, newest first",
+        description="Runs that a schedule will start later are left out, unless `state=SCHEDULED` asks for them.",
+    ),
+    retrieve=extend_schema(summary="Inspect a flow run", responses=FlowRunDetailSerializer),
+)
+class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[FlowRun]):
+    """Flow runs of the teams that the user is a member of."""
+
+    serializer_class = FlowRunSerializer
+    pagination_class = NewestFirst
+    filterset_class = FlowRunFilter
+    lookup_value_converter = "uuid"
+    run_token_actions = ("list", "retrieve", "logs", "task_runs")
+
+    def get_queryset(self) -> QuerySet[FlowRun]:
+        """Runs that the request may see, with what their rows show (one query)."""
+        if getattr(self, "swagger_fake_view", False):
+            return FlowRun.objects.none()
+        runs = visible_flow_runs(self.request).select_related("flow", "deployment")
+        if self.action == "list" and not _ANY_TIME & self.request.query_params.keys():
+            runs = runs.without_upcoming(timezone.now())
+        if self.action == "retrieve":
+            runs = runs.select_related("queue").prefetch_related("attempts")
+        return runs
+
+    def get_serializer_class(self) -> type[FlowRunSerializer]:
+        """One run is shown with more than a list shows."""
+        return FlowRunDetailSerializer if self.action == "retrieve" else FlowRunSerializer
+
+    @extend_schema(
+        summary="Read a run's log, oldest line first",
+        parameters=[
+            OpenApiParameter("after", UUID, description="The id of the last line that is known already."),
+            OpenApiParameter("limit", int, description=f"How many at most, up to {MAX_LOGS} (about 4 MB)."),
+            OpenApiParameter("task_run", UUID, description="Only the lines of this task run."),
+        ],
+        responses=LogSerializer(many=True),
+    )
+    @action(detail=True, pagination_class=None, filterset_class=None)
+    def logs(self, request: Request, pk: UUID) -> Response:
+        """Lines after a known one. `next` is the id to go on from, null when there is nothing more yet."""
+        lines = Log.objects.filter(flow_run=self.get_object()).order_by("id")
+        if after := _uuid_parameter(request, "after"):
+            lines = lines.filter(id__gt=after)
+        if task_run := _uuid_parameter(request, "task_run"):
+            lines = lines.filter(task_run_id=task_run)
+        page, more = _bounded(lines, read_limit(request, 200, MAX_LOGS))
+        return Response({"results": LogSerializer(page, many=True).data, "next": str(page[-1].id) if more else None})
+
+    @extend_schema(
+        summary="List a run's task runs, in the order they were made", responses=TaskRunSerializer(many=True)
+    )
+    @action(
+        detail=True,
+        url_path="task-runs",
+        pagination_class=InOrderOfCreation,
+        filterset_class=TaskRunFilter,
+        serializer_class=TaskRunSerializer,
+    )
+    def task_runs(self, request: Request, pk: UUID) -> Response:
+        """Task runs with the attempts before their current one."""
+        run = self._run_of_path()
+        rows = TaskRun.objects.filter(flow_run=run).prefetch_related("earlier_attempts")
+        page = self.paginate_queryset(self.filter_queryset(rows))
+        return self.get_paginated_response(TaskRunSerializer(page, many=True).data)
+
+    @extend_schema(summary="Cancel a run", request=None, responses=FlowRunSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def cancel(self, request: Request, pk: UUID) -> Response:
+        """Cancel a run: at once when it has not started, else it is asked to stop. 409 when it has ended."""
+        return self._answer(actions.cancel_flow_run(self.get_object(), user=request.user))
+
+    @extend_schema(summary="Retry a run", request=None, responses=FlowRunSerializer)
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def retry(self, request: Request, pk: UUID) -> Response:
+        """Continue the same run as its next attempt, reusing what completed. 409 when it has not ended."""
+        return self._answer(actions.retry_flow_run(self.get_object(), user=request.user))
+
+    @extend_schema(summary="Rerun a run", request=None, responses={201: FlowRunSerializer})
+    @action(detail=True, methods=["post"], filterset_class=None)
+    def rerun(self, request: Request, pk: UUID) -> Response:
+        """Make a new run with the same parameters. 409 when the run belongs to no deployment."""
+        return self._answer(actions.rerun_flow_run(self.get_object(), user=request.user), status.HTTP_201_CREATED)
+
+    def _run_of_path(self) -> FlowRun:
+        """The run that the address names, whatever the query narrows its parts by."""
+        filterset, self.filterset_class = self.filterset_class, None
+        try:
+            return self.get_object()
+        finally:
+            self.filterset_class = filterset
+
+    def _answer(self, run: FlowRun, code: int = status.HTTP_200_OK) -> Response:
+        return Response(FlowRunSerializer(self.get_queryset().get(pk=run.pk)).data, status=code)
+
+
+def _bounded(lines: QuerySet[Log], limit: int) -> tuple[list[Log], bool]:
+    """Return at most `limit` lines and about 4 MB of them, and whether there are more (one query)."""
+    page: list[Log] = []
+    size = 0
+    for line in lines[: limit + 1].iterator(chunk_size=100):
+        if len(page) == limit or size > MAX_LOG_PAGE_BYTES:
+            return page, True
+        page.append(line)
+        size += len(line.message)
+    return page, False
+
+
+def _uuid_parameter(request: Request, name: str) -> UUID | None:
+    text: Any = request.query_params.get(name)
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValidationError({name: [f"{text!r} is no id."]}) from None

@@ -1,0 +1,91 @@
+"""Where scripts and workers on other machines bring their journals."""
+
+from datetime import timedelta
+from typing import Any
+
+from drf_spectacular.utils import OpenApiTypes, extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from orchestrator.bodies import read_bounded
+from runs.authentication import FactTokenAuthentication
+from runs.clock import database_now
+from runs.ingest import MAX_REQUEST_BYTES, Outcome, UnusableBatch, ingest, parse_batch
+from runs.models import FINAL_TYPES, Attempt, FlowRun
+from teams.acting import acting_team
+from teams.authentication import InProcessAuthentication, TokenAuthentication
+
+#: A script that ships its journal calls every 10 s even when it has nothing to say (`orchestrator.sdk.shipper`).
+SHIPPED_LEASE = timedelta(seconds=60)
+
+
+class NdjsonParser(BaseParser):
+    """Lines of JSON, handed on as they came."""
+
+    media_type = "application/x-ndjson"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: dict[str, Any] | None = None) -> bytes:
+        """Return the body. Raises TooLarge."""
+        return read_bounded(stream, MAX_REQUEST_BYTES)
+
+
+class Busy(APIException):
+    """The database cannot be written now; what was sent is to be sent again."""
+
+    status_code = 503
+    default_code = "busy"
+
+
+class IngestView(APIView):
+    """Facts of one journal; the same ones twice change nothing."""
+
+    authentication_classes = [FactTokenAuthentication, TokenAuthentication, InProcessAuthentication]
+    parser_classes = [NdjsonParser]
+    run_token_actions = ("post",)
+
+    @extend_schema(
+        summary="Bring in facts of a journal",
+        description="The journal's header, then lines of it, each a JSON object; `orchestrator.sdk.events` is the"
+        " format. A run's own token may speak of that run and its subflows, up to a day after its end. The header alone"
+        " says that the script still lives.",
+        request={"application/x-ndjson": OpenApiTypes.STR},
+        responses=inline_serializer(
+            "IngestOutcome",
+            {
+                "sequence": serializers.IntegerField(help_text="The number of the last fact that was taken."),
+                "taken": serializers.IntegerField(),
+                "repeated": serializers.IntegerField(),
+                "rejected": serializers.IntegerField(),
+            },
+        ),
+    )
+    def post(self, request: Request) -> Response:
+        """Take a batch; answer how far this journal has been brought in."""
+        if not isinstance(request.data, bytes):
+            raise ValidationError("The body is empty.")
+        try:
+            batch = parse_batch(request.data)
+            if isinstance(request.auth, Attempt):
+                run = request.auth.flow_run
+                outcome = ingest(batch, team=run.team, within=run.pk)
+            else:
+                outcome = ingest(batch, team=acting_team(request))
+        except UnusableBatch as error:
+            raise ValidationError(str(error), code="unusable_batch") from None
+        _keep_alive(batch.header.journal)
+        return Response(_answer(outcome))
+
+
+def _answer(outcome: Outcome) -> dict[str, int]:
+    return {name: getattr(outcome, name) for name in ("sequence", "taken", "repeated", "rejected")}
+
+
+def _keep_alive(journal: str) -> None:
+    """Extend the leases of the runs that this journal's process is in, where no worker does (one UPDATE)."""
+    here = Attempt.objects.filter(journal=journal, worker__isnull=True).exclude(state_type__in=FINAL_TYPES)
+    runs = FlowRun.objects.filter(pk__in=here.values("flow_run")).exclude(state_type__in=FINAL_TYPES)
+    runs.update(lease_expires_at=database_now() + SHIPPED_LEASE)
