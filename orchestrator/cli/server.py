@@ -41,8 +41,10 @@ def start(host: str, port: int, workers: int) -> None:
         lock = record.lock(here)
         if lock is None:
             known = record.read(here)
-            where = f": pid {known.pid}, {known.url}" if known else ""
-            raise checks.StartError(f"A server is already running on this home ({here.root}){where}.")
+            where = known.url if known else "just starting"
+            raise checks.StartError(
+                f"A server is already running on this home ({here.root}): pid {record.holder(here)}, {where}."
+            )
         with lock:
             here.server_file.unlink(missing_ok=True)
             checks.check_port(host, port)
@@ -61,15 +63,15 @@ def stop() -> None:
     The exit code is 0 when it has stopped, 1 when none was running or it did not stop.
     """
     here = home()
-    known = record.read(here)
-    if known is None:
+    pid = record.holder(here)
+    if pid is None:
         _complain(f"No server is running on this home ({here.root}).")
         sys.exit(1)
-    os.kill(known.pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_WAIT_SECONDS
     while record.is_running(here):
         if time.monotonic() > deadline:
-            _complain(f"The server (pid {known.pid}) has not stopped after {STOP_WAIT_SECONDS:.0f} s.")
+            _complain(f"The server (pid {pid}) has not stopped after {STOP_WAIT_SECONDS:.0f} s.")
             sys.exit(1)
         time.sleep(0.05)
     _say("Stopped.")
@@ -79,14 +81,14 @@ def stop() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 def status(as_json: bool) -> None:
     """Say whether a server runs on this home. The exit code is 0 when it runs and answers, else 1."""
-    known = record.read(home())
+    known, pid = record.read(home()), record.holder(home())
     answers = known is not None and _answers(known.url)
     if as_json:
-        _say(json.dumps(_status(known, answers)))
+        _say(json.dumps(_status(known, pid, answers)))
     elif known is None:
-        _say(f"No server is running on this home ({home().root}).")
+        _say(f"The server is starting (pid {pid})." if pid else f"No server is running on this home ({home().root}).")
     else:
-        _say(f"{'Running' if answers else 'Starting or not answering'}: {known.url} (pid {known.pid}, {known.version})")
+        _say(f"{'Running' if answers else 'Not answering'}: {known.url} (pid {known.pid}, version {known.version})")
         _say(f"  since {known.started_at}; parts: {', '.join(known.parts)}")
     sys.exit(0 if answers else 1)
 
@@ -121,9 +123,9 @@ def _prepared_path() -> str:
     return preparation.prepare(_complain).sign_in_path
 
 
-def _status(known: record.ServerRecord | None, answers: bool) -> dict[str, Any]:
+def _status(known: record.ServerRecord | None, pid: int | None, answers: bool) -> dict[str, Any]:
     if known is None:
-        return {"running": False, "home": str(home().root)}
+        return {"running": pid is not None, "answers": False, "home": str(home().root), "pid": pid}
     return {
         "running": True,
         "answers": answers,

@@ -11,25 +11,24 @@ from orchestrator.sdk.home import Home
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """What a running server says about itself (home.server_file, 0600)."""
+    """What a server says about itself once it answers (home.server_file, 0600)."""
 
     pid: int
     url: str
     token: str = field(repr=False)  #: for the command line on this machine
     version: str = ""
     started_at: str = ""  #: ISO 8601, UTC
-    ready: bool = False
     parts: dict[str, int] = field(default_factory=dict)  #: pid by name
 
 
 def read(home: Home) -> ServerRecord | None:
-    """Return what the server running on this home says, None when none runs."""
+    """Return what the server running on this home says, None when none runs or it is just starting."""
     if not is_running(home):
         return None
     try:
         known: dict[str, Any] = json.loads(home.server_file.read_text())
         return ServerRecord(**{name: known[name] for name in ServerRecord.__dataclass_fields__ if name in known})
-    except (OSError, ValueError, TypeError):  # it is just starting, or of another version
+    except (OSError, ValueError, TypeError):  # of another version
         return None
 
 
@@ -50,7 +49,18 @@ def lock(home: Home) -> IO[bytes] | None:
     except BlockingIOError:
         file.close()
         return None
+    file.truncate()
+    file.write(b"%d\n" % os.getpid())
+    file.flush()
     return file
+
+
+def holder(home: Home) -> int | None:
+    """Return the pid of the server of this home, also while it starts; None when there is none."""
+    try:
+        return int(home.server_lock.read_text()) if is_running(home) else None
+    except (OSError, ValueError):  # it is just taking the lock
+        return None
 
 
 def is_running(home: Home) -> bool:

@@ -59,6 +59,7 @@ class Server:
         self._ready_fd, self._ready_writer = os.pipe()
         self._workers_ready = 0
         self._deaths = 0
+        self._is_ready = False
         self._record: ServerRecord | None = None
 
     def run(self) -> None:
@@ -98,7 +99,6 @@ class Server:
                 "orchestrator user set-password admin"
             )
         self._launch([process for process in self._processes if process not in early])
-        self._write_record()
         self._wait_until_ready()
         return prepared
 
@@ -118,9 +118,8 @@ class Server:
             self._turn(LOOK_STARTING_SECONDS)
             if self._deaths >= START_TRIES or time.monotonic() > deadline:
                 raise StartError(f"The server did not come up. Its logs are in {self._home.logs}.")
-        if self._record is not None:
-            self._record = replace(self._record, ready=True)
-            self._write_record()
+        self._is_ready = True
+        self._write_record()
 
     def _web_answers(self) -> bool:
         connection = http.client.HTTPConnection(self._options.local_host, self._options.port, timeout=2.0)
@@ -180,13 +179,13 @@ class Server:
                 self._complain(f"{process.part.name} ended ({ending}) and is started again; {process.log} ends:")
                 self._complain(output.last_lines(process.log))
             if process.retry_at is not None and process.retry_at <= now:
-                process.start(self._ready_writer if self._record is None or not self._record.ready else None)
+                process.start(None if self._is_ready else self._ready_writer)
                 changed = True
         if changed:
             self._write_record()
 
     def _write_record(self) -> None:
-        if self._record is not None:
+        if self._record is not None and self._is_ready:
             parts = {process.part.name: process.pid for process in self._processes if process.pid is not None}
             self._record = replace(self._record, parts=parts)
             record.write(self._home, self._record)

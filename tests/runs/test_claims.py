@@ -1,0 +1,199 @@
+"""Claims and leases: who runs what, decided once."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from flows.models import Flow, WorkQueue
+from orchestrator.sdk.ids import uuid7
+from orchestrator.sdk.states import StateType
+from runs import claims
+from runs.models import Attempt, FlowRun, Worker
+from teams.models import Team
+
+NOW = timezone.now()
+
+
+@pytest.fixture
+def queue(db: None) -> WorkQueue:
+    return WorkQueue.default(Team.default())
+
+
+@pytest.fixture
+def worker(db: None) -> Worker:
+    return Worker.objects.create(name="w", host="h", pid=1, places=4, started_at=NOW, heartbeat_at=NOW)
+
+
+@pytest.fixture
+def make_run(queue: WorkQueue) -> Callable[..., FlowRun]:
+    flow = Flow.objects.create(team=queue.team, name="etl")
+
+    def make(due: datetime = NOW, **fields: object) -> FlowRun:
+        values = {"queue": queue, "state_type": StateType.SCHEDULED, **fields}
+        return FlowRun.objects.create(
+            team=queue.team, flow=flow, name="r", state_time=NOW, expected_start=due, **values
+        )
+
+    return make
+
+
+def ids(worker: Worker, **options: object) -> list[UUID]:
+    claimed = iter(lambda: claims.claim(worker, **options), None)
+    return [claim.run.pk for claim in claimed]
+
+
+def test_higher_priority_is_claimed_first_then_what_was_due_first(
+    worker: Worker, make_run: Callable[..., FlowRun]
+) -> None:
+    late = make_run(NOW - timedelta(minutes=1))
+    early = make_run(NOW - timedelta(minutes=2))
+    urgent = make_run(NOW, priority=5)
+    assert ids(worker) == [urgent.pk, early.pk, late.pk]
+
+
+def test_priority_counts_across_queues(worker: Worker, queue: WorkQueue, make_run: Callable[..., FlowRun]) -> None:
+    other = WorkQueue.objects.create(team=queue.team, name="other")
+    plain = make_run(NOW - timedelta(minutes=1))
+    urgent = make_run(NOW, priority=1, queue=other)
+    assert ids(worker) == [urgent.pk, plain.pk]
+
+
+def test_runs_that_are_not_due_or_on_a_paused_queue_are_left(
+    worker: Worker, queue: WorkQueue, make_run: Callable[..., FlowRun]
+) -> None:
+    make_run(NOW + timedelta(minutes=1))
+    make_run(queue=WorkQueue.objects.create(team=queue.team, name="paused", paused=True))
+    make_run(queue=None)
+    assert claims.claim(worker) is None
+
+
+def test_a_worker_claims_only_from_the_queues_it_serves(
+    worker: Worker, queue: WorkQueue, make_run: Callable[..., FlowRun]
+) -> None:
+    other = WorkQueue.objects.create(team=queue.team, name="other")
+    make_run()
+    theirs = make_run(queue=other)
+    assert ids(worker, queue_ids=[other.pk]) == [theirs.pk]
+
+
+def test_a_claim_makes_the_next_attempt_with_a_lease_and_a_journal(
+    worker: Worker, make_run: Callable[..., FlowRun]
+) -> None:
+    run = make_run(attempt=1, error={"type": "ValueError"}, ended_by="run", end_time=NOW)
+    claim = claims.claim(worker)
+    assert claim is not None
+    run.refresh_from_db()
+    assert (run.attempt, run.state_type, run.error, run.ended_by, run.end_time) == (2, "PENDING", None, "", None)
+    assert run.lease_expires_at is not None
+    assert timedelta(seconds=15) < run.lease_expires_at - timezone.now() <= timedelta(seconds=20)
+    attempt = Attempt.objects.get(flow_run=run)
+    assert (attempt.number, attempt.worker_id) == (2, worker.pk)
+    assert attempt.journal is not None
+    assert attempt.journal.version == 7
+    assert run.revision == 1
+
+
+def test_a_released_claim_waits_again_as_if_it_had_not_been_claimed(
+    worker: Worker, make_run: Callable[..., FlowRun]
+) -> None:
+    run = make_run()
+    claim = claims.claim(worker)
+    assert claim is not None
+    assert claims.release(claim)
+    assert not claims.release(claim)
+    run.refresh_from_db()
+    assert (run.state_type, run.attempt, run.attempts.count(), run.lease_expires_at) == ("SCHEDULED", 0, 0, None)
+    assert ids(worker) == [run.pk]
+
+
+def test_renewal_extends_what_is_held_and_says_what_to_cancel_and_what_was_lost(
+    worker: Worker, make_run: Callable[..., FlowRun]
+) -> None:
+    old = NOW - timedelta(seconds=5)
+    held = {"state_type": StateType.RUNNING, "attempt": 1, "lease_expires_at": old}
+    going = make_run(**held)
+    cancelling = make_run(**{**held, "state_type": StateType.CANCELLING, "cancel_requested_at": NOW})
+    superseded = make_run(**{**held, "attempt": 2})
+    reaped = make_run(**{**held, "state_type": StateType.CRASHED, "ended_by": "lapse"})
+    rescheduled = make_run(**{**held, "state_type": StateType.SCHEDULED})
+    finished = make_run(**{**held, "state_type": StateType.COMPLETED, "ended_by": "run"})
+    deleted = uuid7()
+    everything = [going, cancelling, superseded, reaped, rescheduled, finished]
+    renewal = claims.renew({**{run.pk: 1 for run in everything}, deleted: 1})
+    assert renewal.cancel == {cancelling.pk}
+    assert renewal.lost == {superseded.pk, reaped.pk, rescheduled.pk, deleted}
+    extended = FlowRun.objects.filter(lease_expires_at__gt=NOW).values_list("pk", flat=True)
+    assert set(extended) == {going.pk, cancelling.pk}
+
+
+def test_the_claim_reads_the_partial_index(queue: WorkQueue, make_run: Callable[..., FlowRun]) -> None:
+    ended = [
+        FlowRun(team=queue.team, flow=Flow.objects.get(), queue=queue, name="r", state_type=StateType.COMPLETED,
+                state_time=NOW, expected_start=NOW)
+        for _ in range(2000)
+    ]  # fmt: skip
+    FlowRun.objects.bulk_create(ended)
+    make_run()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+        due = FlowRun.objects.scheduled().filter(queue=queue, expected_start__lte=NOW)
+        plan = due.order_by(*claims.CLAIM_ORDER)[:1].explain()
+    assert "flow_run_claim" in plan or "flow_run_due" in plan, plan
+    assert connection.vendor != "sqlite" or "flow_run_claim" in plan
+
+
+_MAKE = """
+from orchestrator import site; site.setup()
+from django.core.management import call_command; call_command("migrate", verbosity=0)
+from django.utils import timezone
+from flows.models import Flow, WorkQueue
+from runs.models import FlowRun
+from teams.models import Team
+team = Team.default(); queue = WorkQueue.default(team); now = timezone.now()
+flow = Flow.objects.create(team=team, name="etl")
+FlowRun.objects.bulk_create(FlowRun(team=team, flow=flow, queue=queue, name="r", state_time=now, expected_start=now) for _ in range(90))
+"""
+_CLAIM = """
+import json, sys
+from orchestrator import site; site.setup()
+from django.utils import timezone
+from runs import claims
+from runs.models import Worker
+now = timezone.now()
+worker = Worker.objects.create(name="w", host="h", pid=1, places=1, started_at=now, heartbeat_at=now)
+print("ready", flush=True); sys.stdin.readline()
+print(json.dumps([str(claim.run.pk) for claim in iter(lambda: claims.claim(worker), None)]))
+"""
+
+
+@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
+def test_many_claimers_at_once_claim_every_run_once(vendor: str, home: object, request: pytest.FixtureRequest) -> None:
+    """Three real processes on one database, from one starting shot."""
+    environment = dict(os.environ)
+    environment.pop("ORCHESTRATOR_DATABASE_URL", None)
+    if vendor == "postgresql":
+        environment["ORCHESTRATOR_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    subprocess.run([sys.executable, "-c", _MAKE], env=environment, check=True)
+    claimers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _CLAIM], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    for claimer in claimers:
+        assert claimer.stdout is not None
+        assert claimer.stdout.readline() == "ready\n"
+    for claimer in claimers:
+        assert claimer.stdin is not None
+        claimer.stdin.write("go\n")
+        claimer.stdin.flush()
+    claimed = [run for claimer in claimers for run in json.loads(claimer.communicate()[0])]
+    assert len(claimed) == len(set(claimed)) == 90
