@@ -1,6 +1,6 @@
 """What will run, runs and ran. Facts about runs are written by `runs.ingest` alone, decisions by verbs in `actions`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
@@ -17,6 +17,8 @@ STATE_TYPES = [(type_.value, type_.value.capitalize()) for type_ in StateType]
 FINAL_TYPES = sorted(type_.value for type_ in FINAL)
 ACTIVE_TYPES = sorted(type_.value for type_ in ACTIVE)
 assert all(NAMES[type_] for type_ in StateType)
+# A schedule's time that no tick looked at for this long was missed: its policy decides what runs (`runs.scheduling`).
+MISSED_AFTER = timedelta(seconds=30)
 
 
 class Trigger(models.TextChoices):
@@ -44,6 +46,11 @@ class FlowRunQuerySet(OwnedQuerySet):
     def scheduled(self) -> "FlowRunQuerySet":
         """Runs in state SCHEDULED. The type stands in the SQL as a literal: SQLite uses a partial index only then."""
         return self.filter(state_type=RawSQL(f"'{StateType.SCHEDULED}'", ()))
+
+    def not_missed(self, now: datetime) -> "FlowRunQuerySet":
+        """Leave out runs due long ago whose schedule no tick has looked at since: the tick decides on them."""
+        looked_at = Q(schedule__tick_at=None) | Q(schedule__tick_at__gt=models.F("scheduled_for"))
+        return self.filter(Q(schedule=None) | Q(expected_start__gt=now - MISSED_AFTER) | looked_at)
 
     def eligible(self, now: datetime) -> "FlowRunQuerySet":
         """Runs that a worker may claim at this time: due, on a queue that is not paused (index `flow_run_claim`)."""
@@ -82,7 +89,7 @@ class FlowRun(models.Model):
     ended_by = models.CharField(max_length=8, blank=True)
 
     created_at = models.DateTimeField(auto_now_add=True)
-    scheduled_for = models.DateTimeField(null=True, blank=True, help_text="The schedule's time that this run stands for.")
+    scheduled_for = models.DateTimeField(null=True, blank=True, help_text="The schedule's time that it stands for.")
     expected_start = models.DateTimeField(help_text="When it is due; for a script, when it began.")
     start_time = models.DateTimeField(null=True, blank=True, help_text="When its first attempt began.")
     end_time = models.DateTimeField(null=True, blank=True)

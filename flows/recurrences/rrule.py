@@ -1,9 +1,9 @@
 """Recurrence rules of RFC 5545, on the wall clock of a zone, counted by dateutil.
 
 dateutil counts from the rule's start whatever is asked for, and looks for a time that never comes (30 February) until
-the year 9999, for seconds. So the start is moved forward by whole periods, which changes no time of the rule, and all of
-it is counted in the last 400 years before 9999: the Gregorian calendar repeats every 400 years, days of the week and
-all. Times more than ten years ahead are not looked for.
+the year 9999, for seconds. So the start is moved forward by whole periods, which changes no time of the rule, and it is
+all counted in the last 400 years before 9999: the Gregorian calendar repeats every 400 years, days of the week too.
+Times more than ten years ahead are not looked for.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,327 @@
+"""Verbs on flow runs, and those on deployments and schedules that touch upcoming runs.
+
+Each owns its transaction; bells and live pages follow after commit. Pages, API, admin and Celery jobs all call these.
+A change of state is a compare-and-set: zero rows changed means that somebody else was first, and the verb says so.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from flows import actions as flow_actions
+from flows.actions import Changes, Declaration, checked_tags
+from flows.models import Deployment, Schedule
+from flows.parameters import check_parameters, merge
+from flows.schedules import Spec
+from orchestrator.sdk.names import generate_name
+from orchestrator.sdk.states import FINAL, StateType
+from runs import bells, scheduling
+from runs.announcements import announce_on_commit
+from runs.clock import database_now
+from runs.models import FlowRun, Trigger
+from teams.models import Team, User
+
+CONFLICT = "conflict"  # the code of a ValidationError about the state that a run is in
+RETRYABLE = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+_MAX_KEY = 200
+
+
+def create_flow_run(
+    deployment: Deployment,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    trigger: Trigger,
+    user: User | None = None,
+    idempotency_key: str | None = None,
+    name: str | None = None,
+    tags: Iterable[str] | None = None,
+    expected_start: datetime | None = None,
+) -> tuple[FlowRun, bool]:
+    """Make a run of a deployment, due now or at a time. A paused deployment can be run too.
+
+    Args:
+        parameters: Laid over the deployment's own, name by name.
+        idempotency_key: A second call with the same key returns the run of the first.
+        tags: Beside the deployment's own.
+        expected_start: When it is due (aware); now by default.
+
+    Returns:
+        The run, and whether it was made now.
+
+    Raises:
+        ValidationError: By `parameters.<name>`; by `idempotency_key` when it belongs to a run of another deployment.
+    """
+    key = _checked_key(idempotency_key)
+    if existing := _run_of_key(deployment, key):
+        return existing, False
+    merged = (
+        merge(deployment.parameters, parameters or {})
+        if parameters is None or isinstance(parameters, Mapping)
+        else parameters
+    )
+    check_parameters(deployment.parameter_schema, merged)
+    now = database_now()
+    run = FlowRun(
+        **scheduling.inherited(deployment),
+        name=(name or generate_name())[:200],
+        parameters=merged,
+        tags=checked_tags([*deployment.tags, *(tags or ())]),
+        trigger=trigger,
+        created_by=user,
+        idempotency_key=key,
+        state_time=now,
+        expected_start=expected_start or now,
+    )
+    return _insert(run, deployment, at=expected_start)
+
+
+def _insert(run: FlowRun, deployment: Deployment, at: datetime | None) -> tuple[FlowRun, bool]:
+    """Insert a run and ring its queue; the run that has its key already, where another request was first."""
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+            announce_on_commit([run.pk])
+            bells.ring(run.queue, at)
+    except IntegrityError:
+        existing = _run_of_key(deployment, run.idempotency_key)
+        if existing is None:
+            raise
+        return existing, False
+    return run, True
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is not None and (not isinstance(key, str) or not 1 <= len(key) <= _MAX_KEY or not key.isprintable()):
+        raise ValidationError({"idempotency_key": f"Write 1 to {_MAX_KEY} printable characters."})
+    return key
+
+
+def _run_of_key(deployment: Deployment, key: str | None) -> FlowRun | None:
+    if key is None:
+        return None
+    run = FlowRun.objects.filter(team=deployment.team_id, idempotency_key=key).first()
+    if run is not None and run.deployment_id != deployment.pk:
+        message = f"“{key}” was used for a run of another deployment. Use a new key."
+        raise ValidationError({"idempotency_key": ValidationError(message, CONFLICT)})
+    return run
+
+
+def cancel_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
+    """Cancel a run: at once where no process has it, else ask its process to stop (CANCELLING).
+
+    A worker hears of it at once (`bells.ring_cancel`) and again when it extends its leases. A script that no worker
+    runs is marked in the same way: who brings in its journal knows its process (`Attempt.pid`) and sends the signal.
+    Asking twice is harmless.
+
+    Returns:
+        The run as it is now.
+
+    Raises:
+        ValidationError: The run has ended (code `conflict`).
+    """
+    by = f" by {user}" if user else ""
+    with transaction.atomic():
+        now = database_now()
+        one = FlowRun.objects.filter(pk=run.pk)
+        # A run between two of its own attempts is SCHEDULED too (AwaitingRetry), but has a lease and a process.
+        waiting = one.filter(state_type__in=[StateType.SCHEDULED, StateType.PAUSED], lease_expires_at=None)
+        ended = waiting.update(
+            state_type=StateType.CANCELLED,
+            state_name="Cancelled",
+            state_message=f"Cancelled{by} before it started.",
+            state_time=now,
+            end_time=now,
+            cancel_requested_at=now,
+            revision=F("revision") + 1,
+        )
+        asked = ended or one.exclude(state_type__in=[*FINAL, StateType.CANCELLING]).update(
+            state_type=StateType.CANCELLING,
+            state_name="Cancelling",
+            state_message=f"Asked to stop{by}.",
+            state_time=now,
+            cancel_requested_at=now,
+            revision=F("revision") + 1,
+        )
+        run = _fresh(run)
+        if run.is_final and not ended:
+            raise ValidationError(
+                f"This run has ended: it is {run.state_name}. Only a run that goes on can be cancelled.", CONFLICT
+            )
+        if asked:
+            announce_on_commit([run.pk])
+        if not ended:
+            bells.ring_cancel(run)
+    return run
+
+
+def retry_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
+    """Continue the same run as its next attempt, which the claim counts.
+
+    Returns:
+        The run, SCHEDULED and due now.
+
+    Raises:
+        ValidationError: It has not failed, crashed or been cancelled, or the server cannot start it (code `conflict`).
+    """
+    with transaction.atomic():
+        run = FlowRun.objects.select_for_update(of=("self",)).select_related("deployment__queue", "flow").get(pk=run.pk)
+        _check_server_can_start(run)
+        if run.state_type not in RETRYABLE:
+            advice = "It can be run again, as a new run." if run.is_final else "Wait until it has ended, or cancel it."
+            raise ValidationError(
+                f"This run is {run.state_name}; only one that did not complete is retried. {advice}", CONFLICT
+            )
+        now = database_now()
+        changed = FlowRun.objects.filter(pk=run.pk, state_type=run.state_type, attempt=run.attempt).update(
+            state_type=StateType.SCHEDULED,
+            state_name="AwaitingRetry",
+            state_message=f"Retried{f' by {user}' if user else ''}.",
+            state_time=now,
+            expected_start=now,
+            end_time=None,
+            error=None,
+            ended_by="",
+            cancel_requested_at=None,
+            lease_expires_at=None,
+            queue=run.deployment.queue,
+            revision=F("revision") + 1,
+        )
+        if not changed:
+            raise ValidationError("This run changed a moment ago. Look at it again.", CONFLICT)
+        announce_on_commit([run.pk])
+        bells.ring(run.deployment.queue)
+    return _fresh(run)
+
+
+def rerun_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
+    """Make a new run with the same parameters and tags, of the same deployment as it is now.
+
+    Returns:
+        The new run; `rerun_of` is the old one.
+
+    Raises:
+        ValidationError: The server cannot start it (code `conflict`), or the flow no longer takes these parameters.
+    """
+    run = FlowRun.objects.select_related("deployment__queue", "flow").get(pk=run.pk)
+    _check_server_can_start(run)
+    deployment = run.deployment
+    check_parameters(deployment.parameter_schema, run.parameters)
+    now = database_now()
+    new = FlowRun(
+        **scheduling.inherited(deployment),
+        name=generate_name(),
+        parameters=run.parameters,
+        tags=run.tags,
+        trigger=Trigger.RERUN,
+        rerun_of=run,
+        created_by=user,
+        state_time=now,
+        expected_start=now,
+    )
+    return _insert(new, deployment, at=None)[0]
+
+
+def _check_server_can_start(run: FlowRun) -> None:
+    if run.deployment is not None:
+        return
+    if run.parent_id is not None or run.trigger == Trigger.SUBFLOW:
+        raise ValidationError("This run was called by another run. Retry or rerun that one.", CONFLICT)
+    if run.trigger == Trigger.SCRIPT:
+        raise ValidationError(
+            "This run was started by a script, and only the script can start it again. To start it from here, make a"
+            f" deployment of its flow: orchestrator deploy {run.entrypoint or 'path/to/file.py:function'} --name NAME.",
+            CONFLICT,
+        )
+    raise ValidationError("The deployment of this run was deleted, so that it cannot be started again.", CONFLICT)
+
+
+def _fresh(run: FlowRun) -> FlowRun:
+    return FlowRun.objects.select_related("flow", "deployment__flow").get(pk=run.pk)
+
+
+def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[Deployment, Changes]:
+    """Make a deployment or bring it into line with what its author changed (`flows.actions.deploy`).
+
+    Its upcoming runs are made anew where something changed that they carry.
+    """
+    with transaction.atomic():
+        deployment, changes = flow_actions.deploy(team=team, user=user, declaration=declaration)
+        if changes:
+            scheduling.reschedule(deployment)
+    return deployment, changes
+
+
+def update_deployment(deployment: Deployment, *, user: User | None = None, **changes: Any) -> Deployment:
+    """Change fields of a deployment (`flows.actions.update_deployment`); its upcoming runs follow."""
+    with transaction.atomic():
+        deployment = flow_actions.update_deployment(deployment, user=user, **changes)
+        scheduling.reschedule(deployment)
+    return deployment
+
+
+def duplicate_deployment(
+    deployment: Deployment, *, name: str, parameters: Mapping[str, Any] | None = None, user: User | None = None
+) -> Deployment:
+    """Make a deployment like this one under another name; its schedules are copied, inactive."""
+    return flow_actions.duplicate_deployment(deployment, name=name, parameters=parameters, user=user)
+
+
+def pause_deployment(deployment: Deployment, *, user: User | None = None) -> Deployment:
+    """Stop its schedules: upcoming runs go, and those that are due but wait for a worker are Skipped."""
+    with transaction.atomic():
+        deployment = flow_actions.pause_deployment(deployment, user=user)
+        scheduling.reschedule(deployment)
+    return deployment
+
+
+def resume_deployment(deployment: Deployment, *, user: User | None = None) -> Deployment:
+    """Let its schedules make runs again, from now on; what would have run meanwhile is not caught up."""
+    with transaction.atomic():
+        deployment = flow_actions.resume_deployment(deployment, user=user)
+        scheduling.reschedule(deployment)
+    return deployment
+
+
+def delete_deployment(deployment: Deployment, *, user: User | None = None) -> None:
+    """Delete a deployment, its schedules and upcoming runs; what waits for a worker is cancelled, what ran stays."""
+    with transaction.atomic():
+        scheduling.withdraw(deployment)
+        flow_actions.delete_deployment(deployment, user=user)
+
+
+def set_schedules(deployment: Deployment, specs: Sequence[Spec], *, user: User | None = None) -> list[Schedule]:
+    """Give a deployment these schedules and no others. Raises ValidationError by `schedules.<index>.<field>`."""
+    with transaction.atomic():
+        scheduling.lock(deployment)
+        schedules = flow_actions.replace_schedules(deployment, specs)
+        flow_actions.check_ready_for_schedules(deployment)
+        scheduling.reschedule(deployment)
+    return schedules
+
+
+def add_schedule(deployment: Deployment, spec: Spec, *, user: User | None = None) -> Schedule:
+    """Give a deployment one more schedule. Raises ValidationError by field."""
+    with transaction.atomic():
+        schedule = flow_actions.add_schedule(deployment, spec, user=user)
+        scheduling.reschedule(deployment)
+    return schedule
+
+
+def change_schedule(schedule: Schedule, *, user: User | None = None, **changes: Any) -> Schedule:
+    """Change fields of a schedule (those of `Spec`; `active` pauses it alone). Raises ValidationError by field."""
+    with transaction.atomic():
+        schedule = flow_actions.change_schedule(schedule, user=user, **changes)
+        scheduling.reschedule(schedule.deployment)
+    return schedule
+
+
+def delete_schedule(schedule: Schedule, *, user: User | None = None) -> None:
+    """Delete a schedule and its upcoming runs."""
+    with transaction.atomic():
+        deployment = schedule.deployment
+        flow_actions.delete_schedule(schedule, user=user)
+        scheduling.reschedule(deployment)

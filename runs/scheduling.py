@@ -1,0 +1,380 @@
+"""Makes the upcoming runs of schedules, and decides what becomes of times that were missed.
+
+**Upcoming runs.** Each active schedule of a deployment that is not paused has up to `SCHEDULE_AHEAD` runs SCHEDULED for
+its next times within `SCHEDULE_HORIZON`. `Schedule.tick_at` is the first of those times: when it has come, the tick
+looks at the schedule again and makes the next run. So a tick that has nothing to do costs one indexed query however
+many schedules there are. The rows of schedules are locked, each by one tick (SKIP LOCKED), so that two beats share the
+work; the unique constraint on (deployment, schedule, time) stands behind that.
+
+**Missed times.** A tick that looks at a schedule more than `MISSED_AFTER` after `tick_at` knows that no tick ran in
+between, and that all times from `tick_at` until now were missed, whether their runs had been made already or not. A
+run that was looked at in time and only waits for a worker is never missed. The schedule's policy decides:
+
+- latest: the last missed time runs; runs of earlier ones that wait become Skipped, others are not made. The run that
+  runs says so, in its state's message until it is claimed and in the first line of its log.
+- all: every time runs, at most `MAX_CAUGHT_UP` of them made a tick.
+- none: nothing that was missed runs; the last missed time stays visible as a Skipped run that says so.
+
+Workers must not be quicker than the tick after an outage: `FlowRunQuerySet.not_missed` leaves runs alone that were due
+long ago and whose schedule no tick has looked at since.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from flows.models import Catchup, Deployment, Schedule
+from flows.parameters import merge
+from flows.schedules import Spec
+from orchestrator.sdk.ids import uuid7
+from orchestrator.sdk.names import generate_name
+from orchestrator.sdk.states import StateType
+from runs import bells
+from runs.announcements import announce_on_commit
+from runs.clock import database_now
+from runs.models import MISSED_AFTER, FlowRun, Log, Trigger
+
+BATCH: Final = 200  # schedules a transaction
+MAX_SCHEDULES: Final = 20_000  # schedules a tick; the next tick goes on
+MAX_CAUGHT_UP: Final = 100  # runs of one schedule a tick makes under `all`
+MAX_COUNTED: Final = 1000  # missed times are counted up to here
+LOOKAHEAD: Final = timedelta(seconds=10)  # what is due within this is always there, more than `SCHEDULE_AHEAD` or not
+_MOMENT: Final = timedelta(microseconds=1)
+
+_log = logging.getLogger(__name__)
+
+
+def materialize(now: datetime) -> list[FlowRun]:
+    """Make the runs of all schedules that have to be looked at, and settle what they missed.
+
+    Args:
+        now: The time of the tick, by the database's clock.
+
+    Returns:
+        The runs that were made (those of another tick at the same time are not among them).
+
+    Queries: one when there is nothing to do; else about six for each `BATCH` of schedules, a transaction each.
+    """
+    due = Schedule.objects.filter(active=True, tick_at__lte=now, deployment__paused=False)
+    ids = list(due.order_by("tick_at").values_list("pk", flat=True)[:MAX_SCHEDULES])
+    made: list[FlowRun] = []
+    for start in range(0, len(ids), BATCH):
+        with transaction.atomic():
+            schedules = due.filter(pk__in=ids[start : start + BATCH]).select_related("deployment__queue")
+            made += _look_at(list(schedules.select_for_update(skip_locked=True, of=("self",))), now)
+    return made
+
+
+def reschedule(deployment: Deployment) -> list[FlowRun]:
+    """Make a deployment's upcoming runs anew, after it or its schedules changed. To be called in a transaction.
+
+    What was missed before is settled first. Runs that are due and wait for a worker stay, unless the deployment is
+    paused or their schedule is inactive or gone: these become Skipped.
+
+    Returns:
+        The runs that were made.
+
+    Locks the deployment's schedules, then its upcoming runs.
+    """
+    now = database_now()
+    schedules = lock(deployment)
+    deployment.refresh_from_db()
+    running = [schedule for schedule in schedules if schedule.active and not deployment.paused]
+    for schedule in schedules:
+        schedule.deployment = deployment
+    made = _look_at([each for each in running if each.tick_at and each.tick_at <= now], now)
+    _delete_upcoming(deployment, now)
+    _skip_waiting(deployment, running, now)
+    for schedule in schedules:
+        schedule.materialized_until = now
+        schedule.tick_at = now if schedule in running else None
+    Schedule.objects.bulk_update(
+        [each for each in schedules if each.tick_at is None], ["tick_at", "materialized_until"]
+    )
+    made = [run for run in made if run.expected_start <= now] + _look_at(running, now)
+    _announce_teams([*made, *deployment.runs.order_by("-expected_start", "-id")[:1]])
+    return made
+
+
+def withdraw(deployment: Deployment) -> None:
+    """Delete a deployment's upcoming runs and cancel what waits for a worker, before the deployment is deleted."""
+    now = database_now()
+    lock(deployment)
+    _delete_upcoming(deployment, now)
+    waiting = _unclaimed(deployment)
+    _cancel(waiting, "Cancelled", "Its deployment was deleted before it started.", now)
+
+
+def lock(deployment: Deployment) -> list[Schedule]:
+    """Lock a deployment's schedules, so that no tick works on them, and return them."""
+    return list(deployment.schedules.select_for_update().order_by("pk"))
+
+
+def inherited(deployment: Deployment) -> dict[str, Any]:
+    """The fields that each run of a deployment takes over from it."""
+    return {
+        "team_id": deployment.team_id,
+        "flow_id": deployment.flow_id,
+        "deployment": deployment,
+        "queue": deployment.queue,
+        "version": deployment.version,
+        "entrypoint": deployment.entrypoint,
+    }
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be done for one schedule."""
+
+    schedule: Schedule
+    times: list[datetime] = field(default_factory=list)  #: make a run for each, if there is none
+    missed: "_Missed | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """The times of a schedule that came while no tick ran."""
+
+    since: datetime  #: the first of them, or before it
+    latest: datetime
+    count: int  #: at most `MAX_COUNTED`
+
+
+def _look_at(schedules: Sequence[Schedule], now: datetime) -> list[FlowRun]:
+    """Make the runs of locked schedules and move them on; return the runs that were made."""
+    plans = [plan for schedule in schedules if (plan := _plan(schedule, now)) is not None]
+    made = _insert(_run(plan.schedule, time, now) for plan in plans for time in plan.times)
+    made += _settle([plan for plan in plans if plan.missed], now)
+    Schedule.objects.bulk_update(schedules, ["tick_at", "materialized_until"])
+    for queue in {run.queue_id: run.queue for run in made if run.expected_start <= now and not run.is_final}.values():
+        bells.ring(queue)
+    _announce_teams(made)
+    return made
+
+
+def _plan(schedule: Schedule, now: datetime) -> _Plan | None:
+    """Decide what a schedule needs, and move its `tick_at` and `materialized_until`; None when it cannot be read."""
+    spec = Spec.of(schedule)
+    try:
+        ahead = list(_ahead(spec, now))
+        coming = ahead[0] if ahead else next(spec.times(now), None)
+        plan = _Plan(schedule)
+        late = schedule.tick_at is not None and now - schedule.tick_at > MISSED_AFTER
+        if late and schedule.catchup != Catchup.ALL:
+            plan.missed = _missed(spec, schedule.tick_at - _MOMENT, now)
+        elif schedule.materialized_until < now:
+            plan.times += islice(_until(spec.times(schedule.materialized_until), now), MAX_CAUGHT_UP)
+    except (ValueError, KeyError, OSError) as error:
+        _log.error("The schedule %s of deployment %s cannot be read: %s", schedule.pk, schedule.deployment_id, error)
+        schedule.tick_at = None
+        return None
+    if len(plan.times) == MAX_CAUGHT_UP:  # the next tick goes on
+        schedule.materialized_until = plan.times[-1]
+        schedule.tick_at = now
+        return plan
+    plan.times += [time for time in ahead if time > schedule.materialized_until]
+    schedule.materialized_until = max(now, schedule.materialized_until, *plan.times)
+    schedule.tick_at = _next_look(ahead, coming)
+    return plan
+
+
+def _ahead(spec: Spec, now: datetime) -> Iterator[datetime]:
+    """The times for which a run is made ahead."""
+    horizon = timedelta(seconds=settings.SCHEDULE_HORIZON)
+    for number, time in enumerate(_until(spec.times(now), now + horizon)):
+        if number >= settings.SCHEDULE_AHEAD and time > now + LOOKAHEAD:
+            return
+        yield time
+
+
+def _until(times: Iterable[datetime], end: datetime) -> Iterator[datetime]:
+    for time in times:
+        if time > end:
+            return
+        yield time
+
+
+def _next_look(ahead: list[datetime], coming: datetime | None) -> datetime | None:
+    """When the schedule has to be looked at next: at its next time, or when that comes within the horizon."""
+    if ahead:
+        return ahead[0]
+    return coming and coming - timedelta(seconds=settings.SCHEDULE_HORIZON)
+
+
+def _missed(spec: Spec, since: datetime, now: datetime) -> _Missed | None:
+    latest = spec.last_time(since, now)
+    if latest is None:
+        return None
+    count = sum(1 for _ in islice(_until(spec.times(since), latest), MAX_COUNTED))
+    return _Missed(since, latest, count)
+
+
+def _settle(plans: Sequence[_Plan], now: datetime) -> list[FlowRun]:
+    """Apply `latest` and `none` to schedules that missed times; return the runs that were made for it.
+
+    Queries: one read of the runs that the missed times have, an UPDATE for what is skipped, one for each run that says
+    how many were missed, and the inserts.
+    """
+    made, skipped, logs = [], [], []
+    rows = _rows_of(plans)
+    for plan in plans:
+        schedule, missed = plan.schedule, plan.missed
+        own = [run for run in rows if run.schedule_id == schedule.pk and missed.since < run.scheduled_for <= now]
+        waiting = [run for run in own if _waits(run)]
+        message = _message(schedule.catchup, missed, started=len(own) - len(waiting))
+        latest = next((run for run in own if run.scheduled_for == missed.latest), None)
+        if schedule.catchup == Catchup.NONE:
+            skipped += waiting
+            if latest is None:
+                made.append(_skipped_run(schedule, missed.latest, now, message))
+            continue
+        skipped += [run for run in waiting if run is not latest]
+        if latest is None:
+            latest = _run(schedule, missed.latest, now, message)
+            made.append(latest)
+        elif not _waits(latest):
+            continue
+        logs.append((latest, message))
+    _cancel(
+        FlowRun.objects.filter(pk__in=[run.pk for run in skipped]), "Skipped", "Missed while no scheduler ran.", now
+    )
+    made = _insert(made)
+    there = {run.pk for run in (*rows, *made)}
+    _say([(run, message) for run, message in logs if run.pk in there], now)
+    return made
+
+
+def _rows_of(plans: Sequence[_Plan]) -> list[FlowRun]:
+    """The runs that missed times of these schedules have already (served by `flow_run_scheduled_once`)."""
+    if not plans:
+        return []
+    deployments = {plan.schedule.deployment_id for plan in plans}
+    since = min(plan.missed.since for plan in plans)
+    runs = FlowRun.objects.filter(
+        deployment__in=deployments, schedule__in=[plan.schedule.pk for plan in plans], scheduled_for__gt=since
+    )
+    return list(runs.only("schedule_id", "scheduled_for", "state_type", "attempt", "lease_expires_at"))
+
+
+def _waits(run: FlowRun) -> bool:
+    return run.state_type == StateType.SCHEDULED and run.attempt == 0
+
+
+def _message(policy: str, missed: _Missed, started: int) -> str:
+    """What a run says about the times that were missed with its own."""
+    number = max(missed.count - started - 1, 0)
+    count = f"more than {MAX_COUNTED - 1:,}" if missed.count >= MAX_COUNTED else f"{number:,}"
+    if policy == Catchup.NONE:
+        if number == 0:
+            return "Missed while no scheduler ran; missed times of this schedule are not run."
+        return (
+            f"This and {count} earlier time{'' if number == 1 else 's'} were missed while no scheduler ran; none runs."
+        )
+    if number == 0:
+        return "No scheduler ran at its time; it runs late."
+    were = "time was" if number == 1 else "times were"
+    return f"{count[:1].upper()}{count[1:]} earlier {were} missed while no scheduler ran; only the latest runs."
+
+
+def _run(schedule: Schedule, time: datetime, now: datetime, message: str = "") -> FlowRun:
+    """The run of one time of a schedule, not yet saved; `Late` when it has something to say about that."""
+    deployment = schedule.deployment
+    return FlowRun(
+        **inherited(deployment),
+        schedule=schedule,
+        name=generate_name(),
+        parameters=merge(deployment.parameters, schedule.parameters),
+        tags=list(deployment.tags),
+        trigger=Trigger.SCHEDULE,
+        state_name="Late" if message else "Scheduled",
+        state_message=message,
+        state_time=now,
+        scheduled_for=time,
+        expected_start=time,
+    )
+
+
+def _skipped_run(schedule: Schedule, time: datetime, now: datetime, message: str) -> FlowRun:
+    run = _run(schedule, time, now, message)
+    run.state_type, run.state_name, run.end_time = StateType.CANCELLED, "Skipped", now
+    return run
+
+
+def _insert(runs: Iterable[FlowRun]) -> list[FlowRun]:
+    """Insert runs, passing over times that have one already; return those that were inserted."""
+    runs = list(runs)
+    if not runs:
+        return []
+    FlowRun.objects.bulk_create(runs, ignore_conflicts=True)
+    there = set(FlowRun.objects.filter(pk__in=[run.pk for run in runs]).values_list("pk", flat=True))
+    return [run for run in runs if run.pk in there]
+
+
+def _say(messages: Sequence[tuple[FlowRun, str]], now: datetime) -> None:
+    """Put a message into the state and the log of runs that wait. The log keeps it when the run is claimed."""
+    for run, message in messages:
+        FlowRun.objects.filter(pk=run.pk, state_type=StateType.SCHEDULED, attempt=0).update(
+            state_name="Late", state_message=message, state_time=now, revision=F("revision") + 1
+        )
+    Log.objects.bulk_create(
+        Log(
+            id=uuid7(),
+            flow_run_id=run.pk,
+            time=now,
+            level=logging.WARNING,
+            logger="orchestrator.schedule",
+            message=text,
+        )
+        for run, text in messages
+    )
+
+
+def _unclaimed(deployment: Deployment) -> Any:
+    """Runs of a deployment that no worker has had."""
+    return FlowRun.objects.scheduled().filter(deployment=deployment, attempt=0, lease_expires_at=None)
+
+
+def _delete_upcoming(deployment: Deployment, now: datetime) -> None:
+    """Delete runs that schedules made for later. They are locked first: one that is being claimed is passed over."""
+    upcoming = _unclaimed(deployment).filter(trigger=Trigger.SCHEDULE, scheduled_for__gt=now)
+    ids: list[UUID] = list(upcoming.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    FlowRun.objects.filter(pk__in=ids).delete()
+
+
+def _skip_waiting(deployment: Deployment, running: Sequence[Schedule], now: datetime) -> None:
+    """Skip runs that are due and wait, and whose schedule does not run any more."""
+    waiting = _unclaimed(deployment).filter(trigger=Trigger.SCHEDULE, scheduled_for__lte=now)
+    kept = [schedule.pk for schedule in running]
+    stopped = [run.pk for run in waiting.only("schedule_id") if run.schedule_id not in kept]
+    message = "Its deployment or its schedule was paused or removed before it started."
+    _cancel(FlowRun.objects.filter(pk__in=stopped), "Skipped", message, now)
+
+
+def _cancel(runs: Any, name: str, message: str, now: datetime) -> None:
+    """End runs that still wait unclaimed (a compare-and-set), and announce them."""
+    waiting = runs.filter(state_type=StateType.SCHEDULED, attempt=0, lease_expires_at=None)
+    ids = list(waiting.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    if not ids:
+        return
+    FlowRun.objects.filter(pk__in=ids, state_type=StateType.SCHEDULED).update(
+        state_type=StateType.CANCELLED,
+        state_name=name,
+        state_message=message,
+        state_time=now,
+        end_time=now,
+        revision=F("revision") + 1,
+    )
+    announce_on_commit(ids)
+
+
+def _announce_teams(runs: Iterable[FlowRun]) -> None:
+    """Announce one run of each team: nobody has the page of a new run open, but lists show what is next."""
+    announce_on_commit({run.team_id: run.pk for run in runs}.values())
