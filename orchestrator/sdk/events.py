@@ -98,6 +98,7 @@ class TaskRunState(Attempt, tag="task_state", kw_only=True):
     name: str
     message: str = ""
     error: Error | None = None
+    run_name: str = ""  #: set when the run's name became known only now (`task_run_name` of a submitted task)
     until: int = 0  #: with AwaitingRetry: when the next attempt is due, microseconds since the epoch
 
 

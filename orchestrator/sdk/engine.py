@@ -1,0 +1,338 @@
+"""Calls of flows and tasks, from the decorators to the drivers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.sdk.callables import Kind
+from orchestrator.sdk.context import current_flow_run, current_tags
+from orchestrator.sdk.drivers import Life, drive, drive_async, drive_async_generator, drive_generator
+from orchestrator.sdk.futures import Future, Submitted
+from orchestrator.sdk.ids import new_id
+from orchestrator.sdk.inputs import find_upstreams
+from orchestrator.sdk.journal import record
+from orchestrator.sdk.load_guard import leave_out
+from orchestrator.sdk.machines import flow_run_life, task_created, task_run_life, task_state
+from orchestrator.sdk.names import generate_name
+from orchestrator.sdk.reuse import Reuse
+from orchestrator.sdk.runners.base import TaskRunner
+from orchestrator.sdk.runners.threads import ThreadPoolTaskRunner
+from orchestrator.sdk.runs import FlowRun, TaskRun
+from orchestrator.sdk.session import session
+from orchestrator.sdk.states import State, StateType
+from orchestrator.sdk.tracebacks import user_frames
+
+if TYPE_CHECKING:
+    from orchestrator.sdk.flows import Flow
+    from orchestrator.sdk.tasks import Task
+
+Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
+
+_lock = threading.Lock()
+_outside: TaskRunner | None = None  #: for what is submitted outside a flow
+
+
+# --- tasks
+
+
+def call_task(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any, return_state: bool) -> Any:
+    """Run a task where it is called; see `Task.__call__`."""
+    run = _task_run(task, arguments, keywords, wait_for)
+    if task.kind is Kind.SYNC:
+        life = Life(task_run_life(run), run)
+        state = drive(life, life.advance())
+        assert state is not None
+        if state.type is StateType.COMPLETED and not return_state:
+            return state._data
+        return _hand_over(state, return_state)
+    life = Life(task_run_life(run), run)
+    if task.kind is Kind.ASYNC:
+        return _finish_async(life, return_state)
+    if task.kind is Kind.GENERATOR:
+        return _finish_generator(life)
+    return _finish_async_generator(life)
+
+
+def submit_task(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any) -> Future:
+    """Run a task by the flow's task runner; see `Task.submit`."""
+    run = _task_run(task, arguments, keywords, wait_for)
+    run.state = State(StateType.PENDING)
+    run.state.run_id = run.id
+    if run.flow_run is not None:
+        record(task_created(run, run.flow_run, run.state))
+    return _Job(run, run.flow_run).schedule()
+
+
+def _task_run(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any) -> TaskRun:
+    run = TaskRun(
+        task,
+        arguments,
+        keywords,
+        id=new_id(),
+        tags=task.tags | current_tags.get(),
+        wait_for=wait_for,
+        flow_run=current_flow_run(),
+    )
+    run.upstreams = find_upstreams(run)
+    return run
+
+
+# --- flows
+
+
+def call_flow(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any, return_state: bool) -> Any:
+    """Run a flow where it is called; see `Flow.__call__`."""
+    run = new_flow_run(flow, arguments, keywords, wait_for)
+    if flow.kind is Kind.SYNC:
+        return _hand_over(live(run), return_state)
+    if flow.kind is Kind.ASYNC:
+        return _call_flow_async(run, return_state)
+    if flow.kind is Kind.GENERATOR:
+        return _call_generator_flow(run)
+    return _call_async_generator_flow(run)
+
+
+def submit_flow(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any) -> Future:
+    """Run a flow by the task runner of the flow that submits it; see `Flow.submit`."""
+    run = new_flow_run(flow, arguments, keywords, wait_for)
+    run.state = State(StateType.PENDING)
+    return _Job(run, run.parent).schedule()
+
+
+def new_flow_run(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any = None) -> FlowRun:
+    """Return a flow run that is about to live, a subflow run where this is called inside a flow."""
+    parent = current_flow_run()
+    run = FlowRun(
+        flow, arguments, keywords, id=new_id(), name=generate_name(), tags=current_tags.get(), wait_for=wait_for, parent=parent
+    )
+    if parent is not None:
+        run.parent_task_run_id = new_id()
+    if flow.retries:
+        run.reuse = Reuse()
+    run.upstreams = find_upstreams(run)
+    return run
+
+
+def live(run: FlowRun) -> State:
+    """Live a flow run in this thread, whatever the kind of its function."""
+    life = Life(flow_run_life(run), run)
+    if run.parent is not None:
+        return _drive_flow(life)
+    with session(run):
+        return _drive_flow(life)
+
+
+def _drive_flow(life: Life) -> State:
+    try:
+        state = drive(life, life.advance())
+        assert state is not None
+        return state
+    finally:
+        _close_runner(life.run.flow_run)
+
+
+async def live_async(run: FlowRun) -> State:
+    """Live a flow run in the running event loop."""
+    life = Life(flow_run_life(run), run)
+    try:
+        if run.parent is not None:
+            return await drive_async(life)
+        with session(run):
+            return await drive_async(life)
+    finally:
+        _close_runner(run)
+
+
+async def _call_flow_async(run: FlowRun, return_state: bool) -> Any:
+    if leave_out(f"{run.flow.name}()"):
+        return None
+    try:
+        return _hand_over(await live_async(run), return_state)
+    except BaseException as error:
+        error.__traceback__ = user_frames(error.__traceback__)
+        raise
+
+
+def _call_generator_flow(run: FlowRun) -> Generator[Any, Any, Any]:
+    try:
+        if run.parent is not None:
+            return (yield from _finish_generator(Life(flow_run_life(run), run)))
+        with session(run):
+            return (yield from _finish_generator(Life(flow_run_life(run), run)))
+    finally:
+        _close_runner(run)
+
+
+async def _call_async_generator_flow(run: FlowRun) -> AsyncGenerator[Any, Any]:
+    try:
+        if run.parent is not None:
+            async for item in _finish_async_generator(Life(flow_run_life(run), run)):
+                yield item
+            return
+        with session(run):
+            async for item in _finish_async_generator(Life(flow_run_life(run), run)):
+                yield item
+    finally:
+        _close_runner(run)
+
+
+# --- what both share
+
+
+def _hand_over(state: State, return_state: bool) -> Any:
+    """Return or raise what the caller gets. Ctrl-C and the like are raised even where a state was asked for."""
+    data = state._data
+    if isinstance(data, BaseException) and not isinstance(data, Exception) and state.type is not StateType.COMPLETED:
+        raise data
+    return state if return_state else state.result()
+
+
+async def _finish_async(life: Life, return_state: bool) -> Any:
+    try:
+        return _hand_over(await drive_async(life), return_state)
+    except BaseException as error:
+        error.__traceback__ = user_frames(error.__traceback__)
+        raise
+
+
+def _finish_generator(life: Life) -> Generator[Any, Any, Any]:
+    try:
+        return _hand_over((yield from drive_generator(life)), return_state=False)
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        error.__traceback__ = user_frames(error.__traceback__)
+        raise
+
+
+async def _finish_async_generator(life: Life) -> AsyncGenerator[Any, Any]:
+    states: list[State] = []
+    try:
+        async for item in drive_async_generator(life, states.append):
+            yield item
+        _hand_over(states[0], return_state=False)
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        error.__traceback__ = user_frames(error.__traceback__)
+        raise
+
+
+class _Job:
+    """A submitted run on its way: waiting for its upstreams, then for a place, then under way (a retry's delay included)."""
+
+    __slots__ = ("_begun", "_context", "_future", "_life", "_run", "_runner", "_sleep_seconds", "_submitted", "_waiting")
+
+    def __init__(self, run: TaskRun | FlowRun, owner: FlowRun | None) -> None:
+        self._run = run
+        self._future = Future(run)
+        self._context: Context = copy_context()
+        self._life: Life | None = None
+        self._begun = False
+        self._sleep_seconds: float | None = None
+        self._waiting = 0
+        self._runner = _runner_of(owner)
+        self._submitted: Submitted | None = None
+        if owner is not None:
+            if owner.submitted is None:
+                with _lock:
+                    owner.submitted = owner.submitted or Submitted()
+            self._submitted = owner.submitted
+            self._submitted.add(self._future)
+        self._future.on_cancel(self._cancel)
+
+    def schedule(self) -> Future:
+        """Start the run once its upstreams have ended; no thread waits for them."""
+        sources = [upstream.source for upstream in self._run.upstreams or ()]
+        futures = [source for source in sources if isinstance(source, Future) and not source.done()]
+        self._waiting = len(futures)
+        if futures:
+            for future in futures:
+                future.add_done_callback(self._upstream_ended)
+        else:
+            self._runner.run(self)
+        return self._future
+
+    def _upstream_ended(self, future: Future) -> None:
+        with _lock:
+            self._waiting -= 1
+            ready = self._waiting == 0
+        if ready:
+            self._runner.run(self)
+
+    def __call__(self) -> None:
+        """Go on until the end or the next long sleep; what a task runner calls."""
+        with _lock:
+            if self._future.done():  # cancelled
+                return
+            self._begun = True
+        self._context.run(self._go)
+        if self._sleep_seconds is not None:  # not before the context was left: the next thread enters it
+            seconds, self._sleep_seconds = self._sleep_seconds, None
+            self._runner.run_later(self, seconds)
+
+    def _go(self) -> None:
+        run = self._run
+        try:
+            if self._life is None:
+                state = self._begin(run)
+            else:
+                state = drive(self._life, self._life.advance(), self._park)
+        except BaseException as error:  # a bug of the engine's: the future must not stay open for ever
+            state = State(StateType.CRASHED, message=f"The engine failed: {error!r}", data=error)
+        if state is not None:
+            self._end(state)
+
+    def _begin(self, run: TaskRun | FlowRun) -> State | None:
+        if isinstance(run, FlowRun):
+            return live(run)
+        self._life = life = Life(task_run_life(run, created=True), run)
+        return drive(life, life.advance(), self._park)
+
+    def _park(self, seconds: float) -> None:
+        self._sleep_seconds = seconds
+
+    def _end(self, state: State) -> None:
+        submitted, future = self._submitted, self._future
+        self._life = None
+        if submitted is not None and state.type in (StateType.FAILED, StateType.CRASHED):
+            submitted.failed(future)
+        future.finish(state)
+        if submitted is not None:
+            submitted.ended(future)
+
+    def _cancel(self) -> bool:
+        with _lock:
+            if self._begun or self._future.done():
+                return False
+            self._begun = True
+        run = self._run
+        run.state = State(StateType.CANCELLED, message="Cancelled before it began")
+        run.state.run_id = run.id
+        if isinstance(run, TaskRun) and run.flow_run is not None:
+            record(task_state(run, run.flow_run, run.state))
+        self._end(run.state)
+        return True
+
+
+def _runner_of(owner: FlowRun | None) -> TaskRunner:
+    """Return the task runner of a flow run, made at its first use; outside a flow, the process's."""
+    global _outside
+    with _lock:
+        if owner is None:
+            _outside = _outside or ThreadPoolTaskRunner()
+            return _outside
+        if owner.runner is None:
+            pattern = owner.flow.task_runner
+            owner.runner = ThreadPoolTaskRunner() if pattern is None else pattern.duplicate()
+        return owner.runner
+
+
+def _close_runner(run: FlowRun) -> None:
+    runner, run.runner = run.runner, None
+    if runner is not None:
+        runner.close()

@@ -1,0 +1,65 @@
+"""A run that a worker has claimed, executed in this process: what a run host calls in the child it made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from orchestrator.sdk.engine import live, new_flow_run
+from orchestrator.sdk.flows import Flow
+from orchestrator.sdk.states import State, StateType
+
+
+class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a run before its flow executes.
+
+    Attributes:
+        id, name: Of the flow run.
+        attempt: Which attempt this is, from 1.
+        parameters: JSON values; they are fitted to the flow's annotations.
+        tags: Of the run.
+        deployment_id, deployment: Of the deployment, empty without one.
+        scheduled_for: When it was to start.
+    """
+
+    id: str
+    name: str
+    attempt: int = 1
+    parameters: dict[str, Any] = {}
+    tags: list[str] = []
+    deployment_id: str = ""
+    deployment: str = ""
+    scheduled_for: datetime | None = None
+
+
+def execute(flow: Flow[Any, Any], claimed: ClaimedRun) -> int:
+    """Execute a claimed run and record its facts.
+
+    Args:
+        flow: The flow that was loaded from the run's entrypoint.
+        claimed: The run. Its `FlowRunCreated` is not recorded, since the server made it.
+
+    Returns:
+        The exit code for the process: 0 when it completed, what `sys.exit` was given, else 1.
+    """
+    run = new_flow_run(flow, (), dict(claimed.parameters))
+    run.claimed = True
+    run.id = claimed.id
+    run.name = claimed.name
+    run.attempt = claimed.attempt
+    run.tags = frozenset(claimed.tags)
+    run.deployment_id = claimed.deployment_id
+    run.deployment = claimed.deployment
+    run.scheduled_for = claimed.scheduled_for
+    return _exit_code(live(run))
+
+
+def _exit_code(state: State) -> int:
+    if state.type is StateType.COMPLETED:
+        return 0
+    data = state.result(raise_on_failure=False)
+    if isinstance(data, SystemExit):
+        return data.code if isinstance(data.code, int) else 0 if data.code is None else 1
+    return 1

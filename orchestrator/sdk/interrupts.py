@@ -1,0 +1,95 @@
+"""What ends a run from outside: Ctrl-C, `sys.exit`, SIGTERM, a deadline further out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from orchestrator.sdk.states import StateType
+
+
+# Why a supervisor stops this process, as far as it says: a run host's child puts its host's word here.
+stop_reason: Callable[[], str] = str
+
+
+class Terminated(BaseException):
+    """SIGTERM came. Raised in the main thread, so that user code can clean up in its `finally` blocks."""
+
+
+class Deadline(BaseException):
+    """A timeout has passed. Not an Exception, so that `except Exception` in user code does not swallow it.
+
+    Attributes:
+        owner: The object that the timeout was set for.
+    """
+
+    def __init__(self, owner: object) -> None:
+        super().__init__("the timeout of a run further out has passed")
+        self.owner = owner
+
+
+def describe_interrupt(error: BaseException, is_root: bool) -> tuple[StateType, str]:
+    """Return the state's type and message for a run that an interrupt has ended."""
+    if type(error).__name__ == "CancelledError" and not is_root:  # asyncio's; importing asyncio costs 40 ms
+        return StateType.CANCELLED, "Cancelled by the event loop"
+    if isinstance(error, Terminated) or sigterm.received:
+        return StateType.CRASHED, stop_reason() or "Terminated by SIGTERM"
+    if isinstance(error, Deadline):
+        return StateType.CRASHED, "Ended by the timeout of a run further out"
+    if isinstance(error, SystemExit):
+        return StateType.CRASHED, f"Exited by SystemExit({error.code!r})"
+    return StateType.CRASHED, f"Interrupted by {type(error).__name__}"
+
+
+class Sigterm:
+    """Turns SIGTERM into an ending that is recorded, where user code has no handler of its own."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._armed = 0
+
+    def arm(self) -> bool:
+        """Watch for SIGTERM. Returns whether this call must be undone by `disarm`."""
+        if threading.current_thread() is not threading.main_thread():
+            return False
+        if self._armed == 0:
+            if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+                return False
+            signal.signal(signal.SIGTERM, self._on_signal)
+        self._armed += 1
+        return True
+
+    def disarm(self) -> None:
+        """Stop watching; if SIGTERM came, die of it now."""
+        self._armed -= 1
+        if self._armed:
+            return
+        if signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self.received:
+            self._die()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        self.received = True
+        raise Terminated
+
+    def _die(self) -> NoReturn:
+        from orchestrator.sdk import journal  # at the end of a process; keeps this module light for tests
+
+        journal.close()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise SystemExit(128 + signal.SIGTERM)  # where the signal is blocked
+
+
+sigterm = Sigterm()

@@ -1,0 +1,1 @@
+"""Task runners: where submitted tasks execute. Each kind is one module here."""

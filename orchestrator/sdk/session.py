@@ -1,0 +1,36 @@
+"""The time in which a process has flow runs going on: what they print and log is recorded, SIGTERM becomes an ending."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.sdk import capture, log_capture
+from orchestrator.sdk.interrupts import sigterm
+from orchestrator.sdk.runs import FlowRun
+
+_lock = threading.Lock()
+_count = 0
+
+
+@contextmanager
+def session(root: FlowRun) -> Iterator[None]:
+    """Surround the life of a flow run that no other flow run called."""
+    global _count
+    with _lock:
+        _count += 1
+        if _count == 1:
+            log_capture.start()
+    capture.start(root)
+    armed = sigterm.arm()
+    try:
+        yield
+    finally:
+        capture.stop(root)
+        with _lock:
+            _count -= 1
+            if _count == 0:
+                log_capture.stop()
+        if armed:
+            sigterm.disarm()
