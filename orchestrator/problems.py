@@ -37,7 +37,9 @@ class TooLarge(exceptions.APIException):
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer with what happened, to which field and what to do next; None for what is a fault of ours."""
-    if isinstance(error, DjangoValidationError):
+    if isinstance(error, DjangoValidationError) and getattr(error, "code", None) == Conflict.default_code:
+        error = Conflict(error.messages[0])
+    elif isinstance(error, DjangoValidationError):
         error = _as_api_error(error)
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge("The body is too large.")

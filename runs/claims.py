@@ -120,7 +120,8 @@ def _queues_with_work(queue_ids: Collection[UUID] | None, now: datetime) -> list
     queues = WorkQueue.objects.filter(paused=False)
     if queue_ids is not None:
         queues = queues.filter(pk__in=queue_ids)
-    due = FlowRun.objects.scheduled().filter(queue=OuterRef("pk"), expected_start__lte=now).order_by(*CLAIM_ORDER)
+    due = FlowRun.objects.scheduled().filter(queue=OuterRef("pk"), expected_start__lte=now)
+    due = due.not_missed(now).order_by(*CLAIM_ORDER)
     first = queues.annotate(
         first_priority=Subquery(due.values("priority")[:1]), first_start=Subquery(due.values("expected_start")[:1])
     )
@@ -133,6 +134,7 @@ def first_eligible(queue_id: UUID, now: datetime) -> FlowRun | None:
     return (
         FlowRun.objects.scheduled()
         .filter(queue=queue_id, expected_start__lte=now)
+        .not_missed(now)
         .select_related("flow", "deployment__flow")
         .select_for_update(skip_locked=True, of=("self",))
         .order_by(*CLAIM_ORDER)

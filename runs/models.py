@@ -89,7 +89,9 @@ class FlowRun(models.Model):
     ended_by = models.CharField(max_length=8, blank=True)
 
     created_at = models.DateTimeField(auto_now_add=True)
-    scheduled_for = models.DateTimeField(null=True, blank=True, help_text="The schedule's time that it stands for.")
+    scheduled_for = models.DateTimeField(
+        null=True, blank=True, help_text="The schedule's time that this run stands for."
+    )
     expected_start = models.DateTimeField(help_text="When it is due; for a script, when it began.")
     start_time = models.DateTimeField(null=True, blank=True, help_text="When its first attempt began.")
     end_time = models.DateTimeField(null=True, blank=True)
