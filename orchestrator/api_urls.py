@@ -1,11 +1,14 @@
 """Every address of the REST API, below /api/."""
 
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from orchestrator import openapi  # noqa: F401  registers the ways to sign in
 from orchestrator.problems import unknown_address
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="api-docs")),
     path("", include("runs.api_urls")),
     path("", include("flows.api_urls")),
     path("", include("teams.api_urls")),

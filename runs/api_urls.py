@@ -1,5 +1,20 @@
 """Addresses of this app below /api/."""
 
-from django.urls import URLPattern
+from django.urls import path
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern] = []
+from runs.api.deployments import DeploymentViewSet, ScheduleViewSet
+from runs.api.flow_runs import FlowRunViewSet
+from runs.api.health import HealthView
+from runs.api.ingest import IngestView
+
+router = SimpleRouter(use_regex_path=False)
+router.register("flow-runs", FlowRunViewSet, basename="api-flow-run")
+router.register("deployments", DeploymentViewSet, basename="api-deployment")
+router.register("schedules", ScheduleViewSet, basename="api-schedule")
+
+urlpatterns = [
+    path("health/", HealthView.as_view(), name="api-health"),
+    path("ingest/", IngestView.as_view(), name="api-ingest"),
+    *router.urls,
+]

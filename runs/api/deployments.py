@@ -51,11 +51,11 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     serializer_class = DeploymentSerializer
     pagination_class = ByName
     lookup_value_converter = "uuid"
+    filterset_class = DeploymentFilter
 
-    @property
-    def filterset_class(self) -> Any:
-        """The list alone is narrowed by its query."""
-        return DeploymentFilter if self.action == "list" else None
+    def filter_queryset(self, queryset: QuerySet[Deployment]) -> QuerySet[Deployment]:
+        """The list alone is narrowed by the query."""
+        return super().filter_queryset(queryset) if self.action == "list" else queryset
 
     def get_queryset(self) -> QuerySet[Deployment]:
         """Deployments that the request may see, with what their rows show (two queries)."""

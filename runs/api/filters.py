@@ -1,7 +1,6 @@
 """What lists of runs and deployments can be narrowed by."""
 
 import re
-from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -11,9 +10,10 @@ from django_filters import rest_framework as filters
 from flows.models import Deployment, slug_of
 from flows.tags import tagged
 from orchestrator.sdk.states import NAMES, StateType
-from runs.models import FlowRun, TaskRun
+from runs.models import FlowRun
 
 _STATE_NAMES = {name.lower(): name for names in NAMES.values() for name in names}
+STATES_HELP = "Types (FAILED) or names (Late) of states, comma-separated or repeated."
 _ID_PREFIX = re.compile(r"[0-9a-f]{8,32}")
 
 
@@ -28,6 +28,8 @@ def as_uuid(text: str) -> UUID | None:
 def state_condition(words: list[str]) -> Q:
     """Return the condition for states given by type (`FAILED`) or by name (`Late`), comma-separated or repeated.
 
+    Without any word it is the empty condition.
+
     Raises:
         ValidationError: A word is neither.
     """
@@ -39,7 +41,9 @@ def state_condition(words: list[str]) -> Q:
             names.append(_STATE_NAMES[word.lower()])
         else:
             raise ValidationError({"state": f"{word!r} is no state. Write one of {', '.join(StateType)}."})
-    return Q(state_type__in=types) | Q(state_name__in=names) if names else Q(state_type__in=types)
+    if not names:
+        return Q(state_type__in=types) if types else Q()
+    return Q(state_type__in=types) | Q(state_name__in=names)
 
 
 def deployment_condition(text: str, prefix: str = "") -> Q:
@@ -57,22 +61,10 @@ def flow_condition(text: str) -> Q:
     return Q(flow_id=found) if found else Q(flow__slug=slug_of(text))
 
 
-class StateFilter(filters.FilterSet):
-    """Narrows by state."""
-
-    state = filters.CharFilter(
-        method="by_state", help_text="Types (FAILED) or names (Late) of states, comma-separated or repeated."
-    )
-
-    def by_state(self, rows: QuerySet[Any], _field: str, value: str) -> QuerySet[Any]:
-        """Keep rows in any of the states."""
-        words = self.data.getlist("state") if hasattr(self.data, "getlist") else [value]
-        return rows.filter(state_condition(words))
-
-
-class FlowRunFilter(StateFilter):
+class FlowRunFilter(filters.FilterSet):
     """Narrows the list of flow runs."""
 
+    state = filters.CharFilter(method="by_state", help_text=STATES_HELP)
     flow = filters.CharFilter(method="by_flow", help_text="A flow's name or id.")
     deployment = filters.CharFilter(method="by_deployment", help_text="flow-name/deployment-name, or an id.")
     tag = filters.CharFilter(method="by_tag", help_text="A tag that the run has.")
@@ -83,6 +75,10 @@ class FlowRunFilter(StateFilter):
     class Meta:
         model = FlowRun
         fields = ("state", "flow", "deployment", "tag", "name", "parent", "id_prefix")
+
+    def by_state(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+        """Keep runs in any of the states."""
+        return runs.filter(state_condition(self.data.getlist("state") if hasattr(self.data, "getlist") else [value]))
 
     def by_flow(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
         """Keep runs of a flow."""
@@ -102,14 +98,6 @@ class FlowRunFilter(StateFilter):
         if not _ID_PREFIX.fullmatch(prefix):
             raise ValidationError({"id_prefix": "Write 8 to 32 hexadecimal digits."})
         return runs.filter(id__gte=UUID(prefix.ljust(32, "0")), id__lte=UUID(prefix.ljust(32, "f")))
-
-
-class TaskRunFilter(StateFilter):
-    """Narrows the list of a run's task runs."""
-
-    class Meta:
-        model = TaskRun
-        fields = ("state",)
 
 
 class DeploymentFilter(filters.FilterSet):

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import mixins, status, viewsets
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view, inline_serializer
+from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from orchestrator.paging import KeysetPagination, read_limit
 from runs import actions
 from runs.api.access import visible_flow_runs
-from runs.api.filters import FlowRunFilter, TaskRunFilter
+from runs.api.filters import STATES_HELP, FlowRunFilter, state_condition
 from runs.api.serializers import FlowRunDetailSerializer, FlowRunSerializer, LogSerializer, TaskRunSerializer
 from runs.models import FlowRun, Log, TaskRun
 
@@ -65,6 +65,10 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
             runs = runs.select_related("queue").prefetch_related("attempts")
         return runs
 
+    def filter_queryset(self, queryset: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
+        """The list alone is narrowed by the query; elsewhere it is about the run's parts."""
+        return super().filter_queryset(queryset) if self.action == "list" else queryset
+
     def get_serializer_class(self) -> type[FlowRunSerializer]:
         """One run is shown with more than a list shows."""
         return FlowRunDetailSerializer if self.action == "retrieve" else FlowRunSerializer
@@ -76,9 +80,12 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
             OpenApiParameter("limit", int, description=f"How many at most, up to {MAX_LOGS} (about 4 MB)."),
             OpenApiParameter("task_run", UUID, description="Only the lines of this task run."),
         ],
-        responses=LogSerializer(many=True),
+        filters=False,
+        responses=inline_serializer(
+            "LogPage", {"results": LogSerializer(many=True), "next": serializers.UUIDField(allow_null=True)}
+        ),
     )
-    @action(detail=True, pagination_class=None, filterset_class=None)
+    @action(detail=True, pagination_class=None)
     def logs(self, request: Request, pk: UUID) -> Response:
         """Lines after a known one. `next` is the id to go on from, null when there is nothing more yet."""
         lines = Log.objects.filter(flow_run=self.get_object()).order_by("id")
@@ -90,47 +97,35 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         return Response({"results": LogSerializer(page, many=True).data, "next": str(page[-1].id) if more else None})
 
     @extend_schema(
-        summary="List a run's task runs, in the order they were made", responses=TaskRunSerializer(many=True)
+        summary="List a run's task runs, oldest first",
+        filters=False,
+        parameters=[OpenApiParameter("state", str, many=True, description=STATES_HELP)],
+        responses=TaskRunSerializer(many=True),
     )
-    @action(
-        detail=True,
-        url_path="task-runs",
-        pagination_class=InOrderOfCreation,
-        filterset_class=TaskRunFilter,
-        serializer_class=TaskRunSerializer,
-    )
+    @action(detail=True, url_path="task-runs", pagination_class=InOrderOfCreation)
     def task_runs(self, request: Request, pk: UUID) -> Response:
         """Task runs with the attempts before their current one."""
-        run = self._run_of_path()
-        rows = TaskRun.objects.filter(flow_run=run).prefetch_related("earlier_attempts")
-        page = self.paginate_queryset(self.filter_queryset(rows))
+        rows = TaskRun.objects.filter(flow_run=self.get_object()).prefetch_related("earlier_attempts")
+        page = self.paginate_queryset(rows.filter(state_condition(request.query_params.getlist("state"))))
         return self.get_paginated_response(TaskRunSerializer(page, many=True).data)
 
     @extend_schema(summary="Cancel a run", request=None, responses=FlowRunSerializer)
-    @action(detail=True, methods=["post"], filterset_class=None)
+    @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID) -> Response:
         """Cancel a run: at once when it has not started, else it is asked to stop. 409 when it has ended."""
         return self._answer(actions.cancel_flow_run(self.get_object(), user=request.user))
 
     @extend_schema(summary="Retry a run", request=None, responses=FlowRunSerializer)
-    @action(detail=True, methods=["post"], filterset_class=None)
+    @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: UUID) -> Response:
         """Continue the same run as its next attempt, reusing what completed. 409 when it has not ended."""
         return self._answer(actions.retry_flow_run(self.get_object(), user=request.user))
 
     @extend_schema(summary="Rerun a run", request=None, responses={201: FlowRunSerializer})
-    @action(detail=True, methods=["post"], filterset_class=None)
+    @action(detail=True, methods=["post"])
     def rerun(self, request: Request, pk: UUID) -> Response:
         """Make a new run with the same parameters. 409 when the run belongs to no deployment."""
         return self._answer(actions.rerun_flow_run(self.get_object(), user=request.user), status.HTTP_201_CREATED)
-
-    def _run_of_path(self) -> FlowRun:
-        """The run that the address names, whatever the query narrows its parts by."""
-        filterset, self.filterset_class = self.filterset_class, None
-        try:
-            return self.get_object()
-        finally:
-            self.filterset_class = filterset
 
     def _answer(self, run: FlowRun, code: int = status.HTTP_200_OK) -> Response:
         return Response(FlowRunSerializer(self.get_queryset().get(pk=run.pk)).data, status=code)

@@ -1,0 +1,137 @@
+"""Options that several verbs take."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+_TYPES: dict[type, set[str]] = {
+    bool: {"boolean"},
+    int: {"integer", "number"},
+    float: {"number"},
+    str: {"string"},
+    list: {"array"},
+    dict: {"object"},
+    type(None): {"null"},
+}
+
+
+def parameter_options(verb: Verb) -> Verb:
+    """Add --param and --params."""
+    verb = click.option("--params", metavar="JSON", default="", help="Parameters as one JSON object.")(verb)
+    return click.option(
+        "--param", "-p", "param", metavar="NAME=VALUE", multiple=True, help="One parameter; may be repeated."
+    )(verb)
+
+
+def schedule_options(verb: Verb) -> Verb:
+    """Add --cron, --interval, --rrule and --timezone."""
+    options = [
+        click.option("--cron", metavar="CRON", default=None, help='Five fields, e.g. "0 7 * * *".'),
+        click.option("--interval", metavar="SECONDS", type=click.IntRange(min=1), help="Every so many seconds."),
+        click.option("--rrule", metavar="RULE", default=None, help="RFC 5545, e.g. FREQ=HOURLY;INTERVAL=2."),
+        click.option("--timezone", metavar="ZONE", default=None, help="Whose clock counts: Europe/Paris  [UTC]"),
+    ]
+    for option in reversed(options):
+        verb = option(verb)
+    return verb
+
+
+def read_schedule(
+    cron: str | None,
+    interval: int | None,
+    rrule: str | None,
+    timezone: str | None,
+    weekly: str | None = None,
+    catchup: str | None = None,
+) -> dict[str, Any] | None:
+    """Return the schedule that these options describe; None without one.
+
+    Raises:
+        click.UsageError: There are two, or a zone without a schedule.
+    """
+    given = {"cron": cron, "interval": interval, "rrule": rrule, "weekly": weekly}
+    kinds = [(kind, expression) for kind, expression in given.items() if expression is not None]
+    if len(kinds) > 1:
+        raise click.UsageError(f"Give one of {', '.join(f'--{kind}' for kind, _ in kinds)}, not {len(kinds)}.")
+    if not kinds:
+        if timezone or catchup:
+            raise click.UsageError("--timezone and --catchup need a schedule, e.g. --cron.")
+        return None
+    kind, expression = kinds[0]
+    if kind == "weekly":
+        expression = weekly_expression(str(expression))
+    spec = {"kind": kind, "expression": str(expression), "timezone": timezone or "UTC"}
+    return {**spec, "catchup": catchup} if catchup else spec
+
+
+def weekly_expression(text: str) -> str:
+    """Return `MO,WE 08:00` for `Mon,Wed 08:00`, `monday 8:00` and the like; what is no day is left for the server."""
+    days, _, time = text.strip().rpartition(" ")
+    short = ",".join(day.strip()[:2].upper() for day in re.split(r"[,\s]+", days) if day.strip())
+    return f"{short} {time.zfill(5)}"
+
+
+def read_parameters(param: tuple[str, ...], params: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of --params and --param; the latter win.
+
+    A value of --param is JSON where it reads as JSON of a type that the flow's schema wants, else text.
+
+    Raises:
+        click.UsageError: One of them cannot be read.
+    """
+    values: dict[str, Any] = {}
+    if params:
+        try:
+            values = json.loads(params)
+        except ValueError as error:
+            raise click.UsageError(f"--params: this is no JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise click.UsageError("--params: write a JSON object, e.g. '{\"day\": 3}'.")
+    for text in param:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise click.UsageError(f"--param {text!r}: write it as name=value.")
+        values[name.strip()] = parameter_value(value, _schema_of(name.strip(), schema), schema)
+    return values
+
+
+def parameter_value(text: str, wanted: dict[str, Any], root: dict[str, Any]) -> Any:
+    """Return what a text means where `wanted` (a part of the schema `root`) is wanted."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    types = _types(wanted, root)
+    if not types:
+        return value
+    return value if type(value) in _TYPES and _TYPES[type(value)] & (types - {"string"}) else text
+
+
+def _schema_of(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    found = schema.get("properties", {}).get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _types(schema: dict[str, Any], root: dict[str, Any], depth: int = 0) -> set[str]:
+    """Return the JSON types that a schema takes; empty where it takes anything."""
+    if depth > 10:
+        return set()
+    if "$ref" in schema:
+        name = str(schema["$ref"]).rpartition("/")[2]
+        return _types(root.get("$defs", {}).get(name, {}), root, depth + 1)
+    for key in ("anyOf", "oneOf", "allOf"):
+        if key in schema:
+            parts = [_types(part, root, depth + 1) for part in schema[key]]
+            return set() if not all(parts) else set().union(*parts)
+    types = schema.get("type", [])
+    if types:
+        return {types} if isinstance(types, str) else set(types)
+    choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    return set().union(*(_TYPES.get(type(choice), set()) for choice in choices)) if choices else set()
