@@ -1,0 +1,168 @@
+"""Through a server with the embedded defaults: its own home and port for each benchmark."""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from benchmarks.measures import BenchmarkError, Bound, Row, percentile
+from benchmarks.processes import ORCHESTRATOR, PROGRAMS, PYTHON, run
+from benchmarks.records import moment
+from benchmarks.rounds import interleave
+from benchmarks.scripts import row, run_tasks
+from benchmarks.serving import Server, serving
+
+
+def scripts_beside_server(quick: bool) -> Iterator[Row]:
+    """Scripts in a home whose server runs: one print; many tasks until the last is in its database."""
+    count = 5_000 if quick else 20_000
+    late: list[float] = []
+    with serving() as server:
+        hello = interleave(
+            {"hello": lambda: run([PYTHON, PROGRAMS / "hello.py"], server.environment).seconds},
+            3 if quick else 9,
+            warm_up=True,
+        )
+        yield row("one-print script, whole process, server up", "s", hello, "hello", Bound(0.15))
+
+        def recorded_per_second() -> float:
+            rate, lateness = tasks_into_database(server, count)
+            late.append(lateness)
+            return rate
+
+        rates = interleave({"tasks": recorded_per_second}, 1 if quick else 3)
+    what = f"no-op tasks in one flow, {count:,} in the server's database"
+    yield row(what, "/s", rates, "tasks", Bound(5_000, at_least=True), "until the last is there")
+    if not rates.problems:
+        yield Row("how late the last of them is", "s", tuple(late), Bound(2.0), "after the flow's last line")
+
+
+def tasks_into_database(server: Server, count: int) -> tuple[float, float]:
+    """Run so many tasks; return tasks a second until all are in the database, and how late the last one was."""
+    ended: list[float] = []
+    before = server.records.completed_tasks()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            if server.records.completed_tasks() - before >= count:
+                ended.append(time.time())
+                return
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        first, last = run_tasks(count, server.environment)
+        watcher.join(60)
+    finally:
+        stop.set()
+        watcher.join()
+    server.records.expect_tasks(before + count)
+    return count / (ended[0] - first), max(0.0, ended[0] - last)
+
+
+def call_to_code(quick: bool) -> Iterator[Row]:
+    """From a REST call to the first line of user code, while nothing else happens."""
+    calls = 10 if quick else 40
+    with serving() as server:
+        deployment = server.deploy("mark", "idle")
+        first_call_to_code(server, deployment, "warm-up")
+        milliseconds = [first_call_to_code(server, deployment, f"call-{n}") * 1000 for n in range(calls)]
+    note = f"{calls} calls, each over a new connection"
+    yield Row("REST call to user code running, idle, p50", "ms", (percentile(milliseconds, 50),), Bound(100), note)
+    yield Row("REST call to user code running, idle, p95", "ms", (percentile(milliseconds, 95),), Bound(250), note)
+
+
+def first_call_to_code(server: Server, deployment: str, name: str) -> float:
+    """Ask for a run; return the seconds until its user code ran, and only when it has ended."""
+    mark = server.home / name
+    completed = server.records.count("SELECT count(*) FROM runs_flowrun WHERE state_type = 'COMPLETED'")
+    asked = time.time()
+    server.start_run(deployment, path=str(mark))
+    server.wait_for_completed(completed + 1, 30)
+    time.sleep(0.15)  # idle again
+    return float(mark.read_text()) - asked
+
+
+def drain(quick: bool) -> Iterator[Row]:
+    """Runs of a deployment that prints one line, asked for at once, each in a process of its own."""
+    runs = 40 if quick else 200
+    with serving() as server:
+        deployment = server.deploy("hello", "drain")
+        server.start_run(deployment)
+        server.wait_for_completed(1, 30)
+        begun = time.time()
+        for _ in range(runs):
+            server.start_run(deployment)
+        asked = time.time()
+        done = server.wait_for_completed(runs + 1, 120)
+        processes = server.records.count("SELECT count(DISTINCT pid) FROM runs_attempt")
+        printed = server.records.count(
+            "SELECT count(*) FROM runs_log WHERE logger = 'stdout' AND message LIKE 'hello%'"
+        )
+    if processes != runs + 1 or printed != runs + 1:
+        raise BenchmarkError(f"{runs + 1} runs had {processes} processes and {printed} printed lines on record")
+    note = f"from the first REST call (all asked for after {asked - begun:.1f} s) until all are recorded as completed"
+    yield Row(
+        f"{runs} one-print deployment runs, drained", "/s", (runs / (done - begun),), Bound(20, at_least=True), note
+    )
+
+
+def schedule(quick: bool) -> Iterator[Row]:
+    """How late scheduled runs start: several deployments that are due every second or two."""
+    deployments, seconds = 5, 8 if quick else 24
+    with serving() as server:
+        for number in range(deployments):
+            server.deploy("hello", f"every-{number}", "--interval", "1" if number % 2 else "2")
+        begun = time.time() + 4  # two ticks: then all of them are under way
+        time.sleep(4 + seconds)
+        until = time.time() - 2
+        query = "SELECT scheduled_for, start_time, state_name FROM runs_flowrun WHERE scheduled_for IS NOT NULL"
+        runs = [(moment(due), started, name) for due, started, name in server.records.rows(query)]
+    due = [entry for entry in runs if begun <= entry[0] <= until]
+    late = [moment(started) - time_due for time_due, started, _ in due if started]
+    missing = len(due) - len(late)
+    expected = sum(int(seconds - 2) // (1 if number % 2 else 2) for number in range(deployments))
+    if missing or len(late) < expected - deployments:
+        raise BenchmarkError(f"{len(late)} scheduled runs started where {max(len(due), expected)} were due")
+    note = f"{len(late)} runs of {deployments} deployments; median {statistics.median(late):.2f} s"
+    yield Row("scheduled run's start after its time, p99", "s", (percentile(late, 99),), Bound(1.0), note)
+
+
+def command_line(quick: bool) -> Iterator[Row]:
+    """Verbs of the command line, each a process, while a server runs."""
+    rounds = 3 if quick else 7
+    with serving() as server:
+        deployment = server.deploy("hello", "verbs")
+        run_id = server.start_run(deployment)
+        server.wait_for_completed(1, 30)
+        verbs = {
+            "flow-run ls": ["flow-run", "ls"],
+            "flow-run inspect": ["flow-run", "inspect", run_id],
+            "flow-run logs": ["flow-run", "logs", run_id],
+            "deployment ls": ["deployment", "ls"],
+            "deployment inspect": ["deployment", "inspect", "hello/verbs"],
+            "deployment run": ["deployment", "run", "hello/verbs"],
+        }
+        taken = interleave({name: _verb(server, words) for name, words in verbs.items()}, rounds, warm_up=True)
+    if taken.problems:
+        name, problem = next(iter(taken.problems.items()))
+        raise BenchmarkError(f"{name}: {problem}")
+    everything = [seconds for values in taken.values.values() for seconds in values]
+    slowest = max(taken.values, key=lambda name: statistics.median(taken.values[name]))
+    note = f"{slowest}; {len(verbs)} verbs, median of all {statistics.median(everything):.2f} s; {taken.note}"
+    yield Row("command-line verb with a server, the slowest", "s", taken.values[slowest], Bound(0.4), note)
+
+
+def _verb(server: Server, words: list[str]) -> Callable[[], float]:
+    return lambda: run([ORCHESTRATOR, *words], server.environment).seconds
+
+
+BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
+    "beside-server": scripts_beside_server,
+    "call": call_to_code,
+    "drain": drain,
+    "schedule": schedule,
+    "cli": command_line,
+}

@@ -1,0 +1,149 @@
+"""A server for a benchmark: its own home, a free port, and nothing left behind."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.measures import BenchmarkError
+from benchmarks.processes import ORCHESTRATOR, PROGRAMS, environment, kill_left_behind, run, temporary_home
+from benchmarks.records import Records, wait_until
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server, with a token for its API."""
+
+    home: Path
+    url: str
+    token: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What scripts and commands of its home run with."""
+        return environment(self.home)
+
+    @property
+    def records(self) -> Records:
+        """Its database."""
+        return Records(self.home)
+
+    def command(self, *words: str) -> str:
+        """Run a verb of the command line and return what it printed."""
+        return run([ORCHESTRATOR, *words], self.environment).output
+
+    def deploy(self, program: str, name: str, *options: str) -> str:
+        """Deploy `program.py:program` under a name and return the deployment's id."""
+        self.command("deploy", f"{PROGRAMS / program}.py:{program}", "--name", name, *options)
+        found = json.loads(self.command("deployment", "inspect", f"{program}/{name}", "--json"))
+        return str(found["id"])
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Make a REST call over a connection of its own and return the answer's JSON."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        try:
+            headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        if response.status >= 300:
+            raise BenchmarkError(
+                f"{method} {path} answered {response.status}: {content[:200].decode(errors='replace')}"
+            )
+        return json.loads(content) if content else None
+
+    def start_run(self, deployment: str, **parameters: Any) -> str:
+        """Ask for a run of a deployment and return the run's id."""
+        return str(self.call("POST", f"/api/deployments/{deployment}/runs/", {"parameters": parameters})["id"])
+
+    def wait_for_completed(self, count: int, seconds: float) -> float:
+        """Return the time at which so many flow runs of deployments are COMPLETED in the database."""
+        query = "SELECT count(*) FROM runs_flowrun WHERE state_type = 'COMPLETED' AND deployment_id IS NOT NULL"
+        return wait_until(lambda: self.records.count(query) >= count, f"{count} completed runs", seconds)
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Yield a server that answers and whose worker is up; stop it at the end.
+
+    BenchmarkError if it does not come up, or leaves a process behind (which is then killed).
+    """
+    with temporary_home() as home:
+        log = home / "benchmark.log"
+        url = f"http://127.0.0.1:{free_port()}"
+        command = [ORCHESTRATOR, "server", "start", "--port", str(urlsplit(url).port)]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                env=environment(home),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C reaches the benchmark, which then stops the server in order
+            )
+        try:
+            _wait_until_up(process, home, url, log)
+            token = run([ORCHESTRATOR, "token", "create", "benchmark"], environment(home)).output.split()[-1]
+            yield Server(home, url, token)
+        finally:
+            _stop(process)
+            left = kill_left_behind(home)
+        if left:
+            raise BenchmarkError(f"the server left {len(left)} processes behind: {', '.join(left)}")
+
+
+def _wait_until_up(process: "subprocess.Popen[bytes]", home: Path, url: str, log: Path) -> None:
+    def is_up() -> bool:
+        if process.poll() is not None:
+            raise BenchmarkError(f"the server did not start: {_last_line(log)}")
+        return _answers(url) and Records(home).count("SELECT count(*) FROM runs_worker WHERE stopped_at IS NULL") > 0
+
+    wait_until(is_up, "the server", START_SECONDS)
+    time.sleep(1)  # let it become idle: beat's first tick, the run host's imports
+
+
+def _answers(url: str) -> bool:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    try:
+        connection.request("GET", "/api/health/")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"
