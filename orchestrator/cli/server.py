@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +15,7 @@ from orchestrator.sdk.home import home
 from orchestrator.server import record
 
 STOP_WAIT_SECONDS = 15.0
+Answer = TypeVar("Answer")
 
 
 @click.group(context_settings=SETTINGS)
@@ -50,7 +52,7 @@ def start(host: str, port: int, workers: int) -> None:
             checks.check_port(host, port)
             if not os.environ.get("ORCHESTRATOR_BROKER_URL"):
                 checks.check_broker_wheel()
-            Server(here, Options(host, port, workers), _say, _complain).run()
+            Server(here, lock, Options(host, port, workers), _say, _complain).run()
     except checks.StartError as error:
         _complain(f"Error: {error}")
         sys.exit(1)
@@ -99,7 +101,7 @@ def url() -> None:
     from orchestrator.server import preparation
 
     known = record.read(home())
-    path = _without_traceback(preparation.sign_in_path if known else _prepared_path)
+    path = _explained(preparation.sign_in_path if known else _prepared_path)
     _say(f"{known.url if known else 'http://127.0.0.1:4200'}{path}")
     if known is None:
         _complain("No server is running yet: orchestrator server start")
@@ -113,7 +115,7 @@ def prepare() -> None:
     """
     from orchestrator.server import preparation
 
-    prepared = _without_traceback(lambda: preparation.prepare(_say, issue=False))
+    prepared = _explained(lambda: preparation.prepare(_say, issue=False))
     _say(f"Ready: {prepared.database}")
 
 
@@ -153,15 +155,15 @@ def _answers(url: str) -> bool:
         connection.close()
 
 
-def _without_traceback(step: Any) -> Any:
+def _explained(step: Callable[[], Answer]) -> Answer:
     """Call a step that sets Django up; what it cannot do is one line and exit code 1."""
-    from django.core.exceptions import ImproperlyConfigured
-    from django.db import Error
+    from orchestrator.server.checks import StartError
+    from orchestrator.server.preparation import explained
 
     try:
-        return step()
-    except (ImproperlyConfigured, Error) as error:
-        _complain(f"Error: {str(error).strip().splitlines()[0]}")
+        return explained(step)
+    except StartError as error:
+        _complain(f"Error: {error}")
         sys.exit(1)
 
 

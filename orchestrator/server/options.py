@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.sdk.home import Home
 from orchestrator.server import broker
 from orchestrator.server.checks import is_loopback
+from orchestrator.server.parts import STOP_GRACE_SECONDS
 
 WILDCARDS: Final = {"0.0.0.0", "::", ""}
 
@@ -42,6 +43,7 @@ def server_environment(home: Home, options: Options, address: broker.Address) ->
     environment = dict(os.environ)
     environment["ORCHESTRATOR_HOME"] = str(home.root)
     environment["ORCHESTRATOR_API_URL"] = options.url
+    environment["ORCHESTRATOR_WORKER_GRACE_SECONDS"] = str(STOP_GRACE_SECONDS)
     environment["PYTHONUNBUFFERED"] = "1"
     environment.pop("ORCHESTRATOR_API_TOKEN", None)  # the person's own, for another server
     environment.pop("ORCHESTRATOR_RUN_ID", None)

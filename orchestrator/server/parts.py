@@ -1,9 +1,9 @@
-"""The parts of a server: the command that starts each, and how each is told to stop."""
+"""The parts of a server: what each runs, and how each is told to stop."""
 
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orchestrator.sdk.home import Home
 from orchestrator.server import broker
@@ -13,49 +13,54 @@ STOP_GRACE_SECONDS = 8  # how long runs may go on after Ctrl-C
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One process of the server, of its own group."""
+    """One process of the server, with a session of its own: a Python module (`python -m`) or a program."""
 
     name: str
-    command: list[str]
-    environment: dict[str, str] = field(default_factory=dict)  #: besides the server's own
+    arguments: tuple[str, ...]
+    module: str = ""
+    preload: tuple[str, ...] = ()  #: modules that it needs, imported while the database is being prepared
     stop_signal: signal.Signals = signal.SIGTERM
     tells_ready: bool = False  #: writes a line to ORCHESTRATOR_READY_FD
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that starts it."""
+        return [sys.executable, "-m", self.module, *self.arguments] if self.module else list(self.arguments)
 
 
 def ingester() -> Part:
     """The process that brings journals in."""
-    return Part("ingester", _module("orchestrator.ingester"))
+    return Part("ingester", (), "orchestrator.ingester", preload=("runs.tailer",))
 
 
 def web(host: str, port: int) -> Part:
     """The site over ASGI. SIGINT is gunicorn's quick stop: open sockets of pages do not hold it up."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    options = ["--worker-class", "asgi", "--workers", "1", "--bind", address, "--graceful-timeout", "2"]
-    options += ["--timeout", "60", "--config", "python:orchestrator.server.web", "--log-level", "warning"]
-    command = _module("gunicorn", "orchestrator.asgi:application", *options)
-    return Part("web", command, stop_signal=signal.SIGINT)
+    return Part(
+        "web",
+        ("orchestrator.asgi:application", "--config", "python:orchestrator.server.web", "--bind", address),
+        "gunicorn",
+        preload=("orchestrator.asgi", "orchestrator.urls", "gunicorn.app.wsgiapp", "gunicorn.workers.gasgi"),
+        stop_signal=signal.SIGINT,
+    )
 
 
 def worker(number: int, count: int) -> Part:
     """A Celery worker with its places and its run host."""
     name = "worker" if count == 1 else f"worker-{number}"
-    options = ["--hostname", f"{name}@%h", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
-    return Part(
-        name,
-        _module("celery", "--quiet", "--app", "orchestrator", "worker", *options),
-        {"ORCHESTRATOR_WORKER_GRACE_SECONDS": str(STOP_GRACE_SECONDS)},
-        tells_ready=True,
-    )
+    options = ("worker", "--hostname", f"{name}@%h", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
+    return Part(name, (*_CELERY, *options), "celery", preload=(*_CELERY_MODULES, "runs.bootsteps"), tells_ready=True)
 
 
 def beat() -> Part:
     """celery-beat, which rings the tick."""
-    return Part("beat", _module("celery", "--quiet", "--app", "orchestrator", "beat", "--loglevel", "WARNING", "--pidfile="))
+    options = ("beat", "--loglevel", "WARNING", "--pidfile=")
+    return Part("beat", (*_CELERY, *options), "celery", preload=(*_CELERY_MODULES, "celery.apps.beat"))
 
 
 def embedded_broker(home: Home, address: broker.Address) -> Part:
     """A Redis-protocol server on a Unix socket, keeping nothing on disk."""
-    return Part("broker", broker.command(home, address))
+    return Part("broker", tuple(broker.command(home, address)))
 
 
 def all_parts(
@@ -63,8 +68,8 @@ def all_parts(
 ) -> list[Part]:
     """Return the parts in the order in which they start; the broker is left out where the environment names one."""
     first = [] if environment.get("ORCHESTRATOR_BROKER_URL") else [embedded_broker(home, address)]
-    return [*first, ingester(), web(host, port), *(worker(number, workers) for number in range(1, workers + 1)), beat()]
+    return [*first, web(host, port), *(worker(number, workers) for number in range(1, workers + 1)), beat(), ingester()]
 
 
-def _module(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", name, *arguments]
+_CELERY = ("--quiet", "--app", "orchestrator")
+_CELERY_MODULES = ("celery.bin.celery", "celery.apps.worker", "kombu.transport.redis", "orchestrator.celery")

@@ -1,16 +1,14 @@
-"""Make the database and what every server needs in it. Run as a child of `server start`; says what it did in JSON lines.
+"""Make the database, and what every server needs in it. Imports Django only when it is called."""
 
-Lines are objects: `{"say": text}` for the person, at last `{"done": {…}}` with the fields of `Prepared`.
-"""
-
-import json
 import socket
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from orchestrator import site
+from orchestrator.server.checks import StartError
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +120,28 @@ def _is_usable(password: str) -> bool:
     return bool(password) and is_password_usable(password)
 
 
-def main() -> int:
-    """Prepare and print; the exit code is 0, or 1 after one line on standard error that says what is wrong."""
+def load_site() -> None:
+    """Set Django up. Raises StartError when a setting is wrong."""
+    explained(site.setup)
 
-    def tell(**message: Any) -> None:
-        print(json.dumps(message), flush=True)
+
+def prepare_or_explain(say: Callable[[str], None]) -> Prepared:
+    """Prepare, and leave no database connection open. Raises StartError when the database cannot be used."""
+    from django.db import connections
 
     try:
-        prepared = prepare(lambda text: tell(say=text))
-    except Exception as error:  # whatever it is, the person gets a line and not our traceback
+        return explained(lambda: prepare(say))
+    finally:
+        connections.close_all()
+
+
+def explained(step: Callable[[], Answer]) -> Answer:
+    """Call a step; a wrong setting or a database that does not answer becomes a StartError of one line."""
+    from django.core.exceptions import ImproperlyConfigured
+    from django.db import Error
+
+    try:
+        return step()
+    except (ImproperlyConfigured, Error) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        print(lines[0], file=sys.stderr)
-        return 1
-    tell(done=asdict(prepared))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        raise StartError(lines[0]) from None

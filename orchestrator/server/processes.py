@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from orchestrator.server import forking
 from orchestrator.server.parts import Part
 
 FIRST_RETRY_SECONDS: Final = 0.1
@@ -23,13 +24,25 @@ _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 class PartProcess:
     """A part and its process, if it has one now."""
 
-    def __init__(self, part: Part, log: Path, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, part: Part, log: Path, directory: str, environment: Mapping[str, str], let_go: Callable[[], None]
+    ) -> None:
+        """Make it; nothing starts yet.
+
+        Args:
+            part: What to run.
+            log: Gets what it prints.
+            directory: Where it works.
+            environment: The whole of its environment.
+            let_go: Called in a forked child, to close what is the server's own.
+        """
         self.part = part
         self.log = log
         self.retry_at: float | None = None  #: monotonic; when a part that died is to be started again
         self._directory = directory
-        self._environment = {**environment, **part.environment}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._environment = dict(environment)
+        self._let_go = let_go
+        self._process: subprocess.Popen[bytes] | forking.ForkedProcess | None = None
         self._started_at = 0.0
         self._retry_seconds = FIRST_RETRY_SECONDS
 
@@ -38,14 +51,29 @@ class PartProcess:
         """Of the process that runs now."""
         return self._process.pid if self._process is not None else None
 
-    def start(self, ready_fd: int | None = None) -> None:
-        """Start the process, in a session of its own, its output appended to its log; it dies with this process."""
+    def start(self, ready_fd: int | None = None, gate: int | None = None) -> None:
+        """Start the process, in a session of its own, its output appended to its log; it dies with this process.
+
+        Args:
+            ready_fd: Where a part that tells so says that it is ready.
+            gate: A forked part imports what it needs and waits until the other end of this pipe is closed.
+        """
         environment, pass_fds = dict(self._environment), []
         if ready_fd is not None and self.part.tells_ready:
             environment[READY_FD] = str(ready_fd)
             pass_fds = [ready_fd]
+        if self.part.module and forking.IS_SUPPORTED:
+            self._process = forking.fork_part(
+                self.part, environment, self._directory, self.log, self._let_go, gate
+            )
+        else:
+            self._process = self._execute(environment, pass_fds)
+        self.retry_at = None
+        self._started_at = time.monotonic()
+
+    def _execute(self, environment: dict[str, str], pass_fds: list[int]) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self.part.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -56,14 +84,12 @@ class PartProcess:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
-        self.retry_at = None
-        self._started_at = time.monotonic()
 
     def check(self) -> str | None:
         """Return how the process ended, once, and set when to start it again; None while it runs."""
         if self._process is None or self._process.poll() is None:
             return None
-        ending = _describe(self._process.returncode)
+        ending = _describe(self._process.returncode or 0)
         self._kill_group()  # what it left behind
         self._process = None
         if time.monotonic() - self._started_at > STEADY_SECONDS:

@@ -14,16 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import IO, Final
 
 from orchestrator._version import __version__
 from orchestrator.sdk.home import Home
-from orchestrator.server import broker, output, record
+from orchestrator.server import broker, forking, output, record
 from orchestrator.server.checks import StartError
 from orchestrator.server.options import Options, server_environment
 from orchestrator.server.parts import STOP_GRACE_SECONDS, Part, all_parts
-from orchestrator.server.preparation import Prepared
-from orchestrator.server.preparing import Preparing
+from orchestrator.server.preparation import Prepared, load_site, prepare_or_explain
 from orchestrator.server.processes import PartProcess, wait_gone
 from orchestrator.server.record import ServerRecord
 
@@ -37,16 +36,25 @@ STOP_SECONDS: Final = 9.6  # all of it; what is left then is killed
 class Server:
     """One server, from its start to its end."""
 
-    def __init__(self, home: Home, options: Options, say: Callable[[str], None], complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        lock: IO[bytes],
+        options: Options,
+        say: Callable[[str], None],
+        complain: Callable[[str], None],
+    ) -> None:
         """Make it; nothing starts yet.
 
         Args:
-            home: Its home, which exists and whose lock is held.
+            home: Its home, which exists.
+            lock: The home's lock, held.
             options: What the person asked for.
             say: Gets each line for the terminal.
             complain: Gets each line about what went wrong.
         """
         self._home = home
+        self._lock = lock
         self._options = options
         self._say = say
         self._complain = complain
@@ -58,6 +66,7 @@ class Server:
         self._wakeup, self._wakeup_writer = socket.socketpair()
         self._ready_fd, self._ready_writer = os.pipe()
         self._workers_ready = 0
+        self._own_fds: list[int] = []
         self._deaths = 0
         self._is_ready = False
         self._record: ServerRecord | None = None
@@ -78,14 +87,54 @@ class Server:
     # Starting
 
     def _start(self) -> Prepared:
-        preparing = Preparing(self._environment, str(self._home.root))
-        parts = all_parts(
-            self._home, self._options.host, self._options.port, self._options.workers, self._environment, self._address
-        )
-        self._processes = [self._process(part) for part in parts]
-        early = [process for process in self._processes if process.part.name == "broker"]
-        self._launch(early)
-        prepared = preparing.finish(self._say, lambda: bool(self._signals))
+        """Load Django, let the parts import theirs, prepare the database meanwhile, and open the gate."""
+        os.environ.update(self._environment)
+        load_site()
+        self._processes = [self._process(part) for part in self._parts()]
+        gate, gate_writer = os.pipe()
+        self._own_fds = [gate_writer]
+        forked = [process for process in self._processes if forking.IS_SUPPORTED or not process.part.module]
+        try:
+            self._launch(forked, gate)
+            prepared = self._prepare()
+        finally:
+            self._own_fds = []
+            os.close(gate)
+            os.close(gate_writer)
+        self._launch([process for process in self._processes if process not in forked])
+        self._wait_until_ready()
+        return prepared
+
+    def _parts(self) -> list[Part]:
+        options = self._options
+        return all_parts(self._home, options.host, options.port, options.workers, self._environment, self._address)
+
+    def _process(self, part: Part) -> PartProcess:
+        log = self._home.logs / f"{part.name}.log"
+        self._tails.append(output.LogTail(log))
+        return PartProcess(part, log, str(self._home.root), self._environment, self._let_go)
+
+    def _let_go(self) -> None:
+        """Close what is the server's own, in a forked child."""
+        self._lock.close()
+        self._wakeup.close()
+        self._wakeup_writer.close()
+        os.close(self._ready_fd)
+        for descriptor in self._own_fds:
+            os.close(descriptor)
+
+    def _launch(self, processes: Sequence[PartProcess], gate: int | None = None) -> None:
+        for process in processes:
+            if not self._signals:
+                process.start(self._ready_writer, gate)
+
+    def _prepare(self) -> Prepared:
+        prepared = prepare_or_explain(self._say)
+        if not self._options.is_local and not prepared.has_password:
+            raise StartError(
+                f"--host {self._options.host} lets others in, and nobody has a password yet. Set one first: "
+                "orchestrator user set-password admin"
+            )
         self._record = ServerRecord(
             pid=os.getpid(),
             url=self._options.url,
@@ -93,24 +142,7 @@ class Server:
             version=__version__,
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        if not self._options.is_local and not prepared.has_password:
-            raise StartError(
-                f"--host {self._options.host} lets others in, and nobody has a password yet. Set one first: "
-                "orchestrator user set-password admin"
-            )
-        self._launch([process for process in self._processes if process not in early])
-        self._wait_until_ready()
         return prepared
-
-    def _process(self, part: Part) -> PartProcess:
-        log = self._home.logs / f"{part.name}.log"
-        self._tails.append(output.LogTail(log))
-        return PartProcess(part, log, str(self._home.root), self._environment)
-
-    def _launch(self, processes: Sequence[PartProcess]) -> None:
-        for process in processes:
-            if not self._signals:
-                process.start(self._ready_writer)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -5,11 +5,16 @@ import signal
 import sys
 from typing import Any
 
+worker_class = "asgi"
+workers = 1
+timeout = 60
+graceful_timeout = 2
+keepalive = 30
 accesslog = None
 errorlog = "-"
+loglevel = "warning"
 control_socket_disable = True
 asgi_lifespan = "off"  # the site has none
-proc_name = "orchestrator-web"
 
 _PR_SET_PDEATHSIG = 1
 
