@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from benchmarks import pages, peers, scripts, served, table
 from benchmarks.load import OtherLoad
-from benchmarks.measures import BenchmarkError, Row
+from benchmarks.measures import BenchmarkError, NotHereError, Row
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = scripts.BENCHMARKS | served.BENCHMARKS | pages.BENCHMARKS
 
@@ -54,7 +54,7 @@ def measure(name: str, quick: bool) -> list[Row]:
         for row in BENCHMARKS[name](quick):
             rows.append(row)
     except BenchmarkError as error:
-        rows.append(Row(name, "", problem=str(error)))
+        rows.append(Row(name, "", problem=str(error), skipped=isinstance(error, NotHereError)))
     print(f"{time.monotonic() - begun:.0f} s, others used {load.cores():.2f} cores", file=sys.stderr)
     return rows
 

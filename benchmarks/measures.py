@@ -10,6 +10,10 @@ class BenchmarkError(Exception):
     """Nothing was measured, or what was measured does not count; the message says why, in one line."""
 
 
+class NotHereError(BenchmarkError):
+    """This machine lacks what the benchmark needs: it is skipped, and no number is missed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """What a measurement has to hold."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from playwright.sync_api import Error, Page, sync_playwright
 
-from benchmarks.measures import BenchmarkError, Bound, Row, percentile
+from benchmarks.measures import BenchmarkError, Bound, NotHereError, Row, percentile
 from benchmarks.processes import PROGRAMS, PYTHON
 from benchmarks.records import wait_until
 from benchmarks.scripts import run_tasks
@@ -83,11 +83,11 @@ def count(quick: bool) -> Iterator[Row]:
 def open_page(server: Server, pattern: str) -> Iterator[Page]:
     """Yield a page that is signed in and notes when a text that matches is first in it.
 
-    BenchmarkError without Chromium.
+    NotHereError without Chromium.
     """
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        raise BenchmarkError("no Chromium on PATH; CHROMIUM=/path names one")
+        raise NotHereError("no Chromium on PATH; CHROMIUM=/path names one")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # root cannot use it
     sign_in = server.command("server", "url").split()[-1]
     try:

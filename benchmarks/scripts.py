@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.measures import BenchmarkError, Bound, Row
+from benchmarks.measures import Bound, NotHereError, Row
 from benchmarks.processes import PROGRAMS, PYTHON, environment, run, temporary_home
 from benchmarks.records import Records
 from benchmarks.rounds import Rounds, interleave
@@ -77,7 +77,7 @@ def memory(quick: bool) -> Iterator[Row]:
 def peak_megabytes(count: int) -> float:
     """The peak memory of a script of so many tasks."""
     if not Path("/proc/self/status").exists():
-        raise BenchmarkError("memory is read from /proc, which is not here")
+        raise NotHereError("memory is read from /proc, which is not here")
     with temporary_home() as home:
         command = [PYTHON, PROGRAMS / "noop_tasks.py", str(count)]
         return run(command, environment(home), watch_memory=True).peak_bytes / 1e6

@@ -65,7 +65,7 @@ def tasks_into_database(server: Server, count: int) -> tuple[float, float]:
 def call_to_code(quick: bool) -> Iterator[Row]:
     """From a REST call to the first line of user code, while nothing else happens."""
     calls = 10 if quick else 40
-    with serving() as server:
+    with serving(api=True) as server:
         deployment = server.deploy("mark", "idle")
         first_call_to_code(server, deployment, "warm-up")
         milliseconds = [first_call_to_code(server, deployment, f"call-{n}") * 1000 for n in range(calls)]
@@ -88,7 +88,7 @@ def first_call_to_code(server: Server, deployment: str, name: str) -> float:
 def drain(quick: bool) -> Iterator[Row]:
     """Runs of a deployment that prints one line, asked for at once, each in a process of its own."""
     runs = 40 if quick else 200
-    with serving() as server:
+    with serving(api=True) as server:
         deployment = server.deploy("hello", "drain")
         server.start_run(deployment)
         server.wait_for_completed(1, 30)
@@ -133,7 +133,7 @@ def schedule(quick: bool) -> Iterator[Row]:
 def command_line(quick: bool) -> Iterator[Row]:
     """Verbs of the command line, each a process, while a server runs."""
     rounds = 3 if quick else 7
-    with serving() as server:
+    with serving(api=True) as server:
         deployment = server.deploy("hello", "verbs")
         run_id = server.start_run(deployment)
         server.wait_for_completed(1, 30)

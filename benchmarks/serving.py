@@ -77,8 +77,8 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Yield a server that answers and whose worker is up; stop it at the end.
+def serving(*, api: bool = False) -> Iterator[Server]:
+    """Yield a server that answers and whose worker is up, with a token where its API is used; stop it at the end.
 
     BenchmarkError if it does not come up, or leaves a process behind (which is then killed).
     """
@@ -97,8 +97,8 @@ def serving() -> Iterator[Server]:
             )
         try:
             _wait_until_up(process, home, url, log)
-            token = run([ORCHESTRATOR, "token", "create", "benchmark"], environment(home)).output.split()[-1]
-            yield Server(home, url, token)
+            create = [ORCHESTRATOR, "token", "create", "benchmark"]
+            yield Server(home, url, run(create, environment(home)).output.split()[-1] if api else "")
         finally:
             _stop(process)
             left = kill_left_behind(home)

@@ -29,13 +29,18 @@ def aligned(cells: list[tuple[str, ...]], right: set[int]) -> list[str]:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a number with its unit, with as many digits as mean something."""
+    """Return a number with its unit, with as many digits as mean something; short times in milliseconds."""
+    if unit == "s" and abs(value) < 0.0995:
+        value, unit = value * 1000, "ms"
+    if unit == "MB":
+        return f"{value:.1f} MB"
     digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return f"{digits}{'' if unit.startswith('/') else ' '}{unit}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    spread = f"{quantity(min(row.values), '')}– {quantity(max(row.values), '')}".strip() if len(row.values) > 1 else ""
+    least, most = (quantity(end(row.values), row.unit) for end in (min, max)) if row.values else ("", "")
+    spread = f"{least} – {most}" if len(row.values) > 1 else ""
     measured = quantity(row.measured, row.unit) if row.values else "–"
     holds = {True: "yes", False: "NO", None: ""}[row.holds]
     note = "; ".join(filter(None, [row.problem, row.note]))
