@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+import orchestrator
 from orchestrator.sdk.events import Exited
 from orchestrator.sdk.home import home
 from orchestrator.sdk.host_child import death_with_parent, run_child
@@ -266,6 +267,8 @@ def main(arguments: list[str]) -> int:
     if not sys.flags.safe_path and sys.path and sys.path[0] == os.getcwd():
         del sys.path[0]  # put there by -m; the server's own folder is none of the runs' business
     death_with_parent.prepare()
+    for public in dir(orchestrator):  # loaded once here, instead of in every run
+        getattr(orchestrator, public)
     connection = socket.socket(fileno=int(arguments[1]))
     os.set_inheritable(connection.fileno(), False)
     gc.collect()

@@ -7,13 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from orchestrator.sdk import interrupts, journal
 from orchestrator.sdk.endings import error_fact
 from orchestrator.sdk.events import FlowRunState
 from orchestrator.sdk.exceptions import FlowLoadError
-from orchestrator.sdk.execution import execute
+from orchestrator.sdk.execute import ClaimedRun, execute
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.loading import Entrypoint, load_flow
@@ -95,10 +96,23 @@ def _run(start: Start) -> int:
         _record_ending(start, StateType.FAILED, error)
         return 1
     try:
-        return execute(flow, start)
+        return execute(flow, _claimed(start))
     except BaseException as error:  # the engine catches what user code raises, so this is the engine's own
         _record_ending(start, StateType.CRASHED, error)
         raise
+
+
+def _claimed(start: Start) -> ClaimedRun:
+    return ClaimedRun(
+        id=start.run,
+        name=start.name,
+        attempt=start.attempt,
+        parameters=start.parameters,
+        tags=start.tags,
+        deployment_id=start.deployment_id or "",
+        deployment=start.deployment or "",
+        scheduled_for=datetime.fromisoformat(start.scheduled_for) if start.scheduled_for else None,
+    )
 
 
 def _enter(directory: str) -> None:
