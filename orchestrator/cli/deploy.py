@@ -1,0 +1,172 @@
+"""`orchestrator deploy`: says what a flow is, where it lies and when it runs; the server keeps the rest."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli.client import Api, connect
+from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.names import full_name
+from orchestrator.cli.options import parameter_options, read_parameters, read_schedule, schedule_options
+from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
+
+_QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to a person
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("entrypoint", metavar="FILE.py:FLOW")
+@click.option("--name", required=True, metavar="NAME", help="The deployment's own name, e.g. nightly.")
+@schedule_options
+@parameter_options
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for its runs; may be repeated.")
+@click.option("--queue", metavar="QUEUE", help="The work queue whose workers run it.  [default]")
+@click.option("--description", metavar="TEXT", help="Instead of the flow's own.")
+@click.option("--version", "version_", metavar="TEXT", help="Instead of the flow's own.")
+@click.option("--paused", is_flag=True, help="Make a new one paused: its schedules wait for `deployment resume`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the deployment as JSON.")
+def deploy(
+    entrypoint: str,
+    name: str,
+    cron: str | None,
+    interval: int | None,
+    rrule: str | None,
+    timezone: str | None,
+    param: tuple[str, ...],
+    params: str,
+    tags: tuple[str, ...],
+    queue: str | None,
+    description: str | None,
+    version_: str | None,
+    paused: bool,
+    as_json: bool,
+) -> None:
+    """Make a deployment of a flow, or update it.
+
+    The file is read where it lies, in a process of its own; flows that it calls at its top level are not started.
+    Running this again changes what you changed since, and keeps what was set in the browser.
+
+    \b
+      orchestrator deploy etl.py:etl --name nightly --cron "0 2 * * *" --timezone Europe/Paris
+      orchestrator deploy etl.py:etl --name small --param limit=10
+    """
+    schedule = read_schedule(cron, interval, rrule, timezone)
+    found = inspect_flow(entrypoint)
+    parameters = read_parameters(param, params, found["parameter_schema"])
+    declaration = {
+        "flow": found["flow"],
+        "name": name,
+        "entrypoint": _as_written(found["entrypoint"], found["directory"]),
+        "directory": found["directory"],
+        "description": found["description"] if description is None else description,
+        "version": found["version"] if version_ is None else version_,
+        "parameters": parameters,
+        "parameter_schema": found["parameter_schema"],
+        "tags": list(tags),
+        "paused": paused,
+        **({"queue": queue} if queue else {}),
+        **({"schedules": [schedule]} if schedule else {}),
+    }
+    api = connect()
+    deployment = api.post("deployments/", declaration)
+    if as_json:
+        emit_json(deployment)
+    else:
+        _report(api, deployment)
+
+
+def inspect_flow(entrypoint: str) -> dict[str, Any]:
+    """Return what `orchestrator.sdk.inspect` says of a flow. What the file prints while it is loaded goes to stderr.
+
+    Raises:
+        click.ClickException: It cannot be loaded, or there is no such flow.
+    """
+    # -P: the child's path begins as a script's would, which the loader sets up; our own packages are found anyway.
+    arguments = [sys.executable, "-m", "orchestrator.sdk.inspect", entrypoint]
+    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+    try:
+        said = json.loads(done.stdout)
+    except ValueError:
+        raise click.ClickException(f"Loading {entrypoint} ended with exit code {done.returncode}.") from None
+    if error := said.get("error"):
+        if error.get("traceback"):
+            note(error["traceback"].rstrip())
+        raise click.ClickException(error["message"])
+    return dict(said)
+
+
+def _as_written(entrypoint: str, directory: str) -> str:
+    """Return a file's entrypoint relative to the directory of its runs where it lies below it."""
+    target, colon, function = entrypoint.rpartition(":")
+    if not os.path.isabs(target):
+        return entrypoint
+    try:
+        return f"{Path(target).resolve().relative_to(Path(directory).resolve())}{colon}{function}"
+    except ValueError:
+        return entrypoint
+
+
+def _report(api: Api, deployment: dict[str, Any]) -> None:
+    changes = deployment["changes"]
+    name = painted(deployment["name"], bold=True)
+    if "name" in changes:
+        click.echo(f"Created deployment {name}.")
+    elif set(changes) - _QUIET:
+        click.echo(f"Updated deployment {name}:")
+        for field, (old, new) in changes.items():
+            _report_change(field, old, new)
+    elif changes:
+        click.echo(f"Updated deployment {name}: its parameters' schema.")
+    else:
+        click.echo(f"Deployment {name} is as it was.")
+    _report_times(deployment)
+    _report_next(api, deployment)
+
+
+def _report_change(field: str, old: Any, new: Any) -> None:
+    """Print what was (-) and what is (+); of parameters and tags only those that differ."""
+    if field in _QUIET:
+        return
+    if field == "parameters":
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name) or (name in old) != (name in new):
+                _removed_added(f"parameters.{name}", old.get(name), new.get(name), name in old, name in new)
+        return
+    if field == "schedules":
+        old, new = (
+            [f"{spec['kind']} {spec['expression']} ({spec['timezone']})" for spec in specs] for specs in (old, new)
+        )
+        old, new = ", ".join(old), ", ".join(new)
+    elif field == "tags":
+        old, new = ", ".join(old), ", ".join(new)
+    _removed_added(field, old, new, old not in ("", None), new not in ("", None))
+
+
+def _removed_added(field: str, old: Any, new: Any, had: bool, has: bool) -> None:
+    if had:
+        click.echo(painted(f"  - {field}: {value(old)}", "red"))
+    if has:
+        click.echo(painted(f"  + {field}: {value(new)}", "green"))
+
+
+def _report_times(deployment: dict[str, Any]) -> None:
+    """Print each schedule in words with its next times."""
+    for schedule in deployment["schedules"]:
+        click.echo(f"Schedule: {schedule['description']}{'' if schedule['active'] else ' (off)'}")
+        for time in schedule["next_times"]:
+            click.echo(f"  {upcoming(time)}")
+    if deployment["paused"]:
+        click.echo(
+            f"It is paused. To let its schedules run it: {command('deployment', 'resume', full_name(deployment))}"
+        )
+
+
+def _report_next(api: Api, deployment: dict[str, Any]) -> None:
+    """Say what to type next."""
+    if not api.serves:
+        click.echo(f"Nothing runs it until a server is up: {command('server', 'start')}")
+    click.echo(f"Run it now: {command('deployment', 'run', full_name(deployment), '--watch')}")

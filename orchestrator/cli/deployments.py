@@ -1,0 +1,228 @@
+"""`orchestrator deployment`."""
+
+import sys
+from typing import Any
+
+import click
+
+from orchestrator.cli.client import connect
+from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.names import find_deployment, full_name
+from orchestrator.cli.options import json_option, parameter_options, read_parameters
+from orchestrator.cli.output import Cell, command, emit_json, fields, table, upcoming, value
+from orchestrator.cli.schedules import schedule, schedule_words
+from orchestrator.cli.watching import watch
+
+DEPLOYMENT = click.argument("name", metavar="DEPLOYMENT")
+
+
+@click.group(context_settings=SETTINGS)
+def deployment() -> None:
+    """List, run, pause and schedule deployments.
+
+    DEPLOYMENT is flow-name/deployment-name; `_` and `-` are alike.
+    """
+
+
+deployment.add_command(schedule)
+
+
+@deployment.command("ls")
+@click.option("--flow", metavar="FLOW", help="Of this flow.")
+@click.option("--tag", metavar="TAG", help="With this tag.")
+@json_option
+def list_deployments(flow: str | None, tag: str | None, as_json: bool) -> None:
+    """List deployments.
+
+    \b
+      orchestrator deployment ls --tag daily
+    """
+    found = list(connect().each("deployments/", flow=flow, tag=tag))
+    if as_json:
+        emit_json(found)
+    elif found:
+        table(("NAME", "SCHEDULE", "NEXT", "QUEUE", "ENTRYPOINT"), map(_row, found))
+    elif flow or tag:
+        click.echo("No deployment is like that.")
+    else:
+        click.echo(f"No deployments yet. Make one: {command('deploy', 'script.py:my_flow', '--name', 'nightly')}")
+
+
+def _row(found: dict[str, Any]) -> list[Cell | str]:
+    times = sorted(time for one in found["schedules"] for time in one["next_times"])
+    following = Cell("paused", "yellow") if found["paused"] else upcoming(times[0]) if times else ""
+    return [found["name"], schedule_words(found), following, found["queue"], found["entrypoint"]]
+
+
+@deployment.command()
+@DEPLOYMENT
+@json_option
+def inspect(name: str, as_json: bool) -> None:
+    """Show a deployment: where its code is, its parameters, its schedules and their next times.
+
+    \b
+      orchestrator deployment inspect etl/nightly
+    """
+    found = find_deployment(connect(), name)
+    if as_json:
+        emit_json(found)
+        return
+    fields(
+        [
+            ("name", found["name"]),
+            ("id", found["id"]),
+            ("description", found["description"]),
+            ("entrypoint", found["entrypoint"]),
+            ("directory", found["directory"]),
+            ("version", found["version"]),
+            ("queue", found["queue"]),
+            ("tags", ", ".join(found["tags"])),
+            ("paused", Cell("yes", "yellow") if found["paused"] else ""),
+            ("parameters", "\n".join(_parameter_lines(found))),
+            ("schedules", "\n".join(_schedule_lines(found))),
+        ]
+    )
+
+
+def _parameter_lines(found: dict[str, Any]) -> list[str]:
+    """Each parameter with its value here, else its default, else that it is required."""
+    lines = []
+    properties = found["parameter_schema"].get("properties", {})
+    for name in {**properties, **found["parameters"]}:
+        if name in found["parameters"]:
+            lines.append(f"{name} = {value(found['parameters'][name])}")
+        elif name in found["parameter_schema"].get("required", []):
+            lines.append(f"{name} (required)")
+        else:
+            lines.append(f"{name} = {value(properties[name].get('default'))} (default)")
+    return lines
+
+
+def _schedule_lines(found: dict[str, Any]) -> list[str]:
+    lines = []
+    for one in found["schedules"]:
+        lines.append(f"{one['description']}{'' if one['active'] else ' (off)'}")
+        lines += [f"  {upcoming(time)}" for time in one["next_times"]]
+    return lines
+
+
+@deployment.command()
+@DEPLOYMENT
+@parameter_options
+@click.option("--name", "run_name", metavar="NAME", help="What the run is called.  [made up]")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag beside the deployment's own; may be repeated.")
+@click.option("--watch", "watching", is_flag=True, help="Follow it until it ends; the exit code is 0 if it completed.")
+@json_option
+def run(
+    name: str,
+    param: tuple[str, ...],
+    params: str,
+    run_name: str | None,
+    tags: tuple[str, ...],
+    watching: bool,
+    as_json: bool,
+) -> None:
+    """Run a deployment now.
+
+    \b
+      orchestrator deployment run etl/nightly --param day=2026-11-21 --watch
+    """
+    api = connect()
+    if watching and not api.serves:
+        raise click.ClickException(
+            "Nothing would start this run: no server is up. Start one: orchestrator server start"
+        )
+    found = find_deployment(api, name)
+    body: dict[str, Any] = {"parameters": read_parameters(param, params, found["parameter_schema"])}
+    if run_name:
+        body["name"] = run_name
+    if tags:
+        body["tags"] = list(tags)
+    made = api.post(f"deployments/{found['id']}/runs/", body)
+    if as_json:
+        emit_json(made)
+    else:
+        click.echo(f"Created flow run '{made['name']}' ({made['id']}) of {found['name']}.")
+    if watching:
+        sys.exit(watch(api, made["id"]))
+    if not as_json:
+        if not api.serves:
+            click.echo(f"It starts when a server is up: {command('server', 'start')}")
+        click.echo(f"Follow it: {command('flow-run', 'watch', made['name'])}")
+
+
+@deployment.command()
+@DEPLOYMENT
+@json_option
+def pause(name: str, as_json: bool) -> None:
+    """Stop a deployment's schedules from making runs. It can still be run.
+
+    \b
+      orchestrator deployment pause etl/nightly
+    """
+    api = connect()
+    found = api.post(f"deployments/{find_deployment(api, name)['id']}/pause/")
+    _report(found, as_json, f"Paused {found['name']}.")
+
+
+@deployment.command()
+@DEPLOYMENT
+@json_option
+def resume(name: str, as_json: bool) -> None:
+    """Let a deployment's schedules make runs again, from now on.
+
+    \b
+      orchestrator deployment resume etl/nightly
+    """
+    api = connect()
+    found = api.post(f"deployments/{find_deployment(api, name)['id']}/resume/")
+    _report(found, as_json, f"Resumed {found['name']}.")
+    if not as_json:
+        for line in _schedule_lines(found):
+            click.echo(line)
+
+
+@deployment.command()
+@DEPLOYMENT
+@click.option("--name", "new_name", required=True, metavar="NEW", help="The copy's own name.")
+@parameter_options
+@json_option
+def duplicate(name: str, new_name: str, param: tuple[str, ...], params: str, as_json: bool) -> None:
+    """Copy a deployment, with other parameters. Its schedules are copied, off.
+
+    \b
+      orchestrator deployment duplicate etl/nightly --name small --param limit=10
+    """
+    api = connect()
+    found = find_deployment(api, name)
+    parameters = read_parameters(param, params, found["parameter_schema"])
+    copy = api.post(f"deployments/{found['id']}/duplicate/", {"name": new_name, "parameters": parameters})
+    _report(copy, as_json, f"Created deployment {copy['name']}.")
+    if not as_json:
+        click.echo(f"Run it now: {command('deployment', 'run', full_name(copy), '--watch')}")
+
+
+@deployment.command()
+@DEPLOYMENT
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, yes: bool) -> None:
+    """Delete a deployment with its schedules. Its runs stay.
+
+    \b
+      orchestrator deployment delete etl/nightly --yes
+    """
+    api = connect()
+    found = find_deployment(api, name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"This deletes {found['name']}. Say --yes, since there is no terminal to ask on.")
+        click.confirm(f"Delete {found['name']}?", abort=True)
+    api.delete(f"deployments/{found['id']}/")
+    click.echo(f"Deleted {found['name']}.")
+
+
+def _report(found: dict[str, Any], as_json: bool, words: str) -> None:
+    if as_json:
+        emit_json(found)
+    else:
+        click.echo(words)

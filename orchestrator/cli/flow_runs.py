@@ -1,0 +1,203 @@
+"""`orchestrator flow-run`."""
+
+import sys
+from typing import Any
+
+import click
+
+from orchestrator.cli.client import connect
+from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.names import find_flow_run, flow_run_id
+from orchestrator.cli.options import json_option
+from orchestrator.cli.output import (
+    Cell,
+    command,
+    duration,
+    emit_json,
+    exact,
+    fields,
+    moment,
+    note,
+    state,
+    table,
+    value,
+)
+from orchestrator.cli.watching import PAGE, print_new_logs, watch
+
+RUN = click.argument("run", metavar="RUN")
+
+
+@click.group("flow-run", context_settings=SETTINGS)
+def flow_run() -> None:
+    """List, watch, cancel and rerun flow runs.
+
+    RUN is a run's id, the first 8 characters of it or more, or its name (the newest of that name).
+    """
+
+
+@flow_run.command("ls")
+@click.option("--state", "states", multiple=True, metavar="STATE", help="In this state: FAILED, Late; repeatable.")
+@click.option("--flow", metavar="FLOW", help="Of this flow.")
+@click.option("--deployment", metavar="NAME", help="Of this deployment: flow-name/deployment-name.")
+@click.option("--tag", metavar="TAG", help="With this tag.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@json_option
+def list_runs(
+    states: tuple[str, ...], flow: str | None, deployment: str | None, tag: str | None, limit: int, as_json: bool
+) -> None:
+    """List runs, newest first; upcoming ones with --state SCHEDULED.
+
+    \b
+      orchestrator flow-run ls --state FAILED --state CRASHED --limit 5
+    """
+    api = connect()
+    query = {"state": states, "flow": flow, "deployment": deployment, "tag": tag}
+    runs = list(api.each("flow-runs/", limit, **query))
+    if as_json:
+        emit_json(runs)
+        return
+    if not runs and any(query.values()):
+        click.echo("No run is like that.")
+    elif not runs:
+        click.echo("No runs yet. Put @flow on a function and run the file: python script.py")
+    else:
+        table(("ID", "NAME", "FLOW", "STATE", "START", "DURATION", "DEPLOYMENT"), map(_row, runs))
+
+
+def _row(run: dict[str, Any]) -> list[Cell | str]:
+    start = moment(run["start_time"] or run["expected_start"])
+    deployment = run["deployment"] or ""
+    return [run["id"], run["name"], run["flow"], state(run), start, duration(run["duration_seconds"]), deployment]
+
+
+@flow_run.command()
+@RUN
+@json_option
+def inspect(run: str, as_json: bool) -> None:
+    """Show a run: its state, parameters, task runs and error.
+
+    \b
+      orchestrator flow-run inspect jumpy-puppy
+    """
+    found = find_flow_run(connect(), run)
+    if as_json:
+        emit_json(found)
+        return
+    counts = ", ".join(f"{count} {type_.lower()}" for type_, count in found["task_run_counts"].items())
+    parameters = "\n".join(f"{name} = {value(thing)}" for name, thing in found["parameters"].items())
+    fields(
+        [
+            ("id", found["id"]),
+            ("name", found["name"]),
+            ("flow", found["flow"]),
+            ("deployment", found["deployment"] or ""),
+            ("state", state(found)),
+            ("message", found["state_message"]),
+            ("due", "" if found["start_time"] else exact(found["expected_start"])),
+            ("start", exact(found["start_time"])),
+            ("end", exact(found["end_time"])),
+            ("duration", duration(found["duration_seconds"])),
+            ("attempt", str(found["attempt"]) if found["attempt"] > 1 else ""),
+            ("started by", found["trigger"]),
+            ("tags", ", ".join(found["tags"])),
+            ("parameters", parameters),
+            ("task runs", counts),
+        ]
+    )
+    if error := found["error"]:
+        click.echo()
+        click.echo((error.get("traceback") or f"{error['type']}: {error['message']}").rstrip())
+
+
+@flow_run.command()
+@RUN
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run has ended.")
+@json_option
+def logs(run: str, follow: bool, as_json: bool) -> None:
+    """Print a run's log lines and what it printed.
+
+    \b
+      orchestrator flow-run logs jumpy-puppy --follow
+    """
+    api = connect()
+    found = flow_run_id(api, run)
+    if as_json:
+        lines: list[Any] = []
+        page: dict[str, Any] = {"next": ""}
+        while page["next"] is not None:
+            page = api.get(f"flow-runs/{found}/logs/", limit=PAGE, after=page["next"])
+            lines += page["results"]
+        emit_json(lines)
+    elif follow:
+        sys.exit(watch(api, found))
+    elif print_new_logs(api, found, None) is None:
+        note("It has no log lines.")
+
+
+@flow_run.command("watch")
+@RUN
+def watch_run(run: str) -> None:
+    """Follow a run until it ends; the exit code is 0 if it completed, else 1. Ctrl-C ends the watching alone.
+
+    \b
+      orchestrator flow-run watch jumpy-puppy && echo done
+    """
+    api = connect()
+    sys.exit(watch(api, flow_run_id(api, run)))
+
+
+@flow_run.command()
+@RUN
+@json_option
+def cancel(run: str, as_json: bool) -> None:
+    """Cancel a run: at once if it waits, else its process is asked to stop.
+
+    \b
+      orchestrator flow-run cancel jumpy-puppy
+    """
+    api = connect()
+    found = api.post(f"flow-runs/{flow_run_id(api, run)}/cancel/")
+    _report(found, as_json, f"Flow run '{found['name']}' is {found['state_name']}.")
+
+
+@flow_run.command()
+@RUN
+@click.option("--watch", "watching", is_flag=True, help="Follow it until it ends.")
+@json_option
+def retry(run: str, watching: bool, as_json: bool) -> None:
+    """Continue a run that failed, crashed or was cancelled, as its next attempt; what completed is reused.
+
+    \b
+      orchestrator flow-run retry jumpy-puppy --watch
+    """
+    api = connect()
+    found = api.post(f"flow-runs/{flow_run_id(api, run)}/retry/")
+    _report(found, as_json, f"Flow run '{found['name']}' is retried.")
+    if watching:
+        sys.exit(watch(api, found["id"]))
+
+
+@flow_run.command()
+@RUN
+@click.option("--watch", "watching", is_flag=True, help="Follow the new run until it ends.")
+@json_option
+def rerun(run: str, watching: bool, as_json: bool) -> None:
+    """Make a new run with the same parameters.
+
+    \b
+      orchestrator flow-run rerun jumpy-puppy --watch
+    """
+    api = connect()
+    found = api.post(f"flow-runs/{flow_run_id(api, run)}/rerun/")
+    _report(found, as_json, f"Created flow run '{found['name']}' ({found['id']}).")
+    if watching:
+        sys.exit(watch(api, found["id"]))
+    if not as_json:
+        click.echo(f"Follow it: {command('flow-run', 'watch', found['name'])}")
+
+
+def _report(run: dict[str, Any], as_json: bool, words: str) -> None:
+    if as_json:
+        emit_json(run)
+    else:
+        click.echo(words)
