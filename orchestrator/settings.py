@@ -193,7 +193,7 @@ USE_I18N = False
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = _text("STATIC_ROOT") or str(HOME.root / "static")
+STATIC_ROOT = _text("STATIC_ROOT") or None  # only for collectstatic: the site serves what the finders find
 WHITENOISE_USE_FINDERS = True
 
 BROKER_URL = _text("BROKER_URL")
