@@ -6,7 +6,7 @@ send it.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -134,20 +134,16 @@ def _lenient() -> "type[Draft202012Validator]":
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
-    strict = Draft202012Validator.TYPE_CHECKER
-    checker = strict.redefine_many(
-        {
-            "integer": lambda _, value: strict.is_type(value, "integer") or _reads(value, _INTEGER.fullmatch),
-            "number": lambda _, value: strict.is_type(value, "number") or _reads(value, _is_number),
-            "boolean": lambda _, value: isinstance(value, bool) or _reads(value, lambda text: text.lower() in _TRUTHS),
-        }
-    )
-    validator: type[Draft202012Validator] = extend(Draft202012Validator, type_checker=checker)
+    strict = Draft202012Validator.VALIDATORS["type"]
+
+    def lenient(validator: Any, wanted: Any, value: Any, schema: Any) -> "Iterable[SchemaError]":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        if isinstance(value, str) and any(kind in _READ_AS and _READ_AS[kind](value) for kind in kinds):
+            return []
+        return strict(validator, wanted, value, schema) or []
+
+    validator: type[Draft202012Validator] = extend(Draft202012Validator, {"type": lenient})
     return validator
-
-
-def _reads(value: Any, test: Any) -> bool:
-    return isinstance(value, str) and bool(test(value))
 
 
 def _is_number(text: str) -> bool:
@@ -156,6 +152,13 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+_READ_AS: dict[str, Callable[[str], object]] = {
+    "integer": _INTEGER.fullmatch,
+    "number": _is_number,
+    "boolean": lambda text: text.lower() in _TRUTHS,
+}
 
 
 @cache
