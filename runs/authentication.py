@@ -70,7 +70,7 @@ class RunTokenAuthentication(BaseAuthentication):
     for_facts = False
 
     def authenticate(self, request: Request) -> tuple[RunPrincipal, Attempt] | None:
-        """Return the run's principal and its attempt, None without a run's token; AuthenticationFailed on a stale one."""
+        """Return the principal and the attempt, None without a run's token; AuthenticationFailed on a stale one."""
         scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or not token.strip().startswith(PREFIX):
             return None

@@ -1,7 +1,7 @@
 """Claims: which worker runs which attempt, and the leases that say that it still does.
 
-Nothing but a claim makes an attempt of a run that the server created. It is one short transaction, so that a wake-up that
-is delivered twice, late or never changes nothing about who runs what.
+Nothing but a claim makes an attempt of a run that the server created. It is one short transaction, so that a wake-up
+that is delivered twice, late or never changes nothing about who runs what.
 """
 
 import socket
@@ -23,7 +23,10 @@ from runs.models import Attempt, FlowRun, Worker
 
 # First come, first served within a priority; index `flow_run_claim` has this order.
 CLAIM_ORDER = ("-priority", "expected_start", "id")
-_HELD_TYPES = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+_HELD = Q(state_type__in=[StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]) | Q(
+    state_type=StateType.SCHEDULED,
+    lease_expires_at__isnull=False,  # its process waits for its own next attempt
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,12 @@ def renew(held: Mapping[UUID, int]) -> Renewal:
         return Renewal(frozenset(), frozenset())
     runs = FlowRun.objects.filter(pk__in=held)
     expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
-    runs.filter(_is_attempt(held), state_type__in=_HELD_TYPES).update(lease_expires_at=expires)
+    runs.filter(_is_attempt(held), _HELD).update(lease_expires_at=expires)
     cancel: set[UUID] = set()
     ours: set[UUID] = set()
-    columns = ("pk", "attempt", "state_type", "ended_by", "cancel_requested_at")
-    for run_id, attempt, state_type, ended_by, asked_at in runs.values_list(*columns):
-        if attempt != held[run_id] or state_type == StateType.SCHEDULED:
+    columns = ("pk", "attempt", "state_type", "ended_by", "cancel_requested_at", "lease_expires_at")
+    for run_id, attempt, state_type, ended_by, asked_at, lease in runs.values_list(*columns):
+        if attempt != held[run_id] or (state_type == StateType.SCHEDULED and lease is None):
             continue
         if state_type in FINAL:
             if ended_by in ("run", "exit"):  # it said so itself and is about to exit
@@ -147,17 +150,21 @@ def _claim_from(queue_id: UUID, worker: Worker, now: datetime) -> Claim | None:
     if run is None:
         return None
     number = run.attempt + 1
-    won = FlowRun.objects.filter(pk=run.pk, state_type=StateType.SCHEDULED, attempt=run.attempt).update(
-        state_type=StateType.PENDING,
-        state_name="Pending",
-        state_message="",
-        state_time=now,
-        attempt=number,
-        error=None,
-        ended_by="",
-        end_time=None,
-        lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
-        revision=F("revision") + 1,
+    won = (
+        FlowRun.objects.unclaimed()
+        .filter(pk=run.pk, attempt=run.attempt)
+        .update(
+            state_type=StateType.PENDING,
+            state_name="Pending",
+            state_message="",
+            state_time=now,
+            attempt=number,
+            error=None,
+            ended_by="",
+            end_time=None,
+            lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
+            revision=F("revision") + 1,
+        )
     )
     if not won:
         return None

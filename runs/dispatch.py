@@ -1,4 +1,4 @@
-"""The tick: upcoming runs are made, lost ones are judged, and workers are woken for what waits or is about to be due."""
+"""The tick: upcoming runs are made, lost ones are judged, and workers are woken for what waits or is soon due."""
 
 import logging
 from datetime import datetime, timedelta
@@ -8,16 +8,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from flows.models import WorkQueue
-from runs import bells
-try:
-    from runs import reaper, scheduling
-except ImportError:
-    class _S:
-        @staticmethod
-        def materialize(now): ...
-        @staticmethod
-        def reap(now): ...
-    reaper = scheduling = _S
+from runs import bells, reaper, scheduling
 from runs.clock import database_now
 from runs.models import FlowRun
 
@@ -39,9 +30,7 @@ def tick() -> None:
 
 def ring_waiting(now: datetime) -> list[WorkQueue]:
     """Ring, once each, the queues that have runs which should have been claimed by now; return them."""
-    unheard = FlowRun.objects.scheduled().filter(
-        queue=OuterRef("pk"), expected_start__lte=now - timedelta(seconds=UNHEARD_SECONDS)
-    )
+    unheard = FlowRun.objects.due(now - timedelta(seconds=UNHEARD_SECONDS)).filter(queue=OuterRef("pk"))
     queues = list(WorkQueue.objects.filter(Exists(unheard), paused=False))
     for queue in queues:
         bells.send_unheard(queue.celery_queue)
@@ -51,7 +40,7 @@ def ring_waiting(now: datetime) -> list[WorkQueue]:
 def send_wakes(now: datetime) -> list[tuple[WorkQueue, datetime]]:
     """Send a bell for each run that is due before the tick after next, with its exact time; return what was sent."""
     until = now + timedelta(seconds=2 * settings.TICK_SECONDS)
-    soon = FlowRun.objects.scheduled().filter(expected_start__gt=now, expected_start__lte=until, queue__paused=False)
+    soon = FlowRun.objects.unclaimed().filter(expected_start__gt=now, expected_start__lte=until, queue__paused=False)
     ordered = soon.select_related("queue").order_by("expected_start")[:MAX_WAKES]
     wakes = [(run.queue, run.expected_start) for run in ordered]
     for queue, at in wakes:

@@ -21,7 +21,11 @@ class RunHost:
     """One run host process. When it is gone, `on_gone` is called once, and a new one has to be made."""
 
     def __init__(
-        self, environment: Mapping[str, str], directory: str, on_message: Callable[[FromHost], None], on_gone: Callable[[], None]
+        self,
+        environment: Mapping[str, str],
+        directory: str,
+        on_message: Callable[[FromHost], None],
+        on_gone: Callable[[], None],
     ) -> None:
         """Start the process; it says `Ready` when it can take runs.
 

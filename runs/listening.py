@@ -9,7 +9,7 @@ _log = logging.getLogger(__name__)
 
 
 class Listening:
-    """Keeps the Celery consumer's queues as wanted. What is wanted is set from any thread, and done in the consumer's."""
+    """Keeps the Celery consumer's queues as wanted: wanted from any thread, and done in the consumer's."""
 
     def __init__(self) -> None:
         self._consumer: Any = None  # celery.worker.consumer.Consumer

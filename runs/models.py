@@ -52,9 +52,17 @@ class FlowRunQuerySet(OwnedQuerySet):
         looked_at = Q(schedule__tick_at=None) | Q(schedule__tick_at__gt=models.F("scheduled_for"))
         return self.filter(Q(schedule=None) | Q(expected_start__gt=now - MISSED_AFTER) | looked_at)
 
+    def unclaimed(self) -> "FlowRunQuerySet":
+        """Runs that no process has. Between two attempts of its own a process's run is SCHEDULED too, with a lease."""
+        return self.scheduled().filter(lease_expires_at=None)
+
+    def due(self, now: datetime) -> "FlowRunQuerySet":
+        """Runs that are to be started by now, on whichever queue (index `flow_run_claim`)."""
+        return self.unclaimed().filter(expected_start__lte=now).not_missed(now)
+
     def eligible(self, now: datetime) -> "FlowRunQuerySet":
-        """Runs that a worker may claim at this time: due, on a queue that is not paused (index `flow_run_claim`)."""
-        return self.scheduled().filter(queue__isnull=False, queue__paused=False, expected_start__lte=now)
+        """Runs that a worker may claim at this time: due, on a queue that is not paused."""
+        return self.due(now).filter(queue__isnull=False, queue__paused=False)
 
 
 class FlowRun(models.Model):

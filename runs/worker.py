@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -25,6 +26,7 @@ from django.utils import timezone
 from flows.models import WorkQueue
 from orchestrator.sdk.host_protocol import FromHost, Ready, RunExited, Started, Stop
 from runs import bells, claims
+from runs.announcements import announce_on_commit
 from runs.claims import Claim
 from runs.host_client import RunHost
 from runs.ingester_child import IngesterChild
@@ -34,12 +36,21 @@ from runs.models import FlowRun, Worker
 from runs.places import Occupant, Places
 
 SWEEP_SECONDS: Final = 1.0  # how often a worker looks for due runs and new queues without being rung
+TELL_AFTER_SECONDS: Final = 0.4
 HOST_RETRY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 0.5  # between SIGTERM and SIGKILL of runs that a stopping worker cannot wait for
 HOST_END_SECONDS: Final = 3.0
 READY_FD: Final = "ORCHESTRATOR_READY_FD"
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """A run whose process ended, at a time of the monotonic clock."""
+
+    occupant: Occupant
+    at: float
 
 
 class RunWorker:
@@ -59,7 +70,7 @@ class RunWorker:
         self._stopped = threading.Event()
         self._later: list[tuple[float, str]] = []  # heap of (Unix time, Celery queue): bells held until their time
         self._later_lock = threading.Lock()
-        self._ended: list[Occupant] = []
+        self._ended: list[_Ending] = []  # in order; told a moment later
         self._ingester = IngesterChild()
         self._threads: list[threading.Thread] = []
 
@@ -138,6 +149,7 @@ class RunWorker:
                     self._listen()
                     self._fill()
                     self._pass_on()
+                    self._tell_endings()
         finally:
             connection.close()
 
@@ -181,6 +193,7 @@ class RunWorker:
             self.places.leave(run.pk)
             claims.release(claimed)
             return
+        announce_on_commit([run.pk])
         _log.info("Flow run %s started", label)
 
     # The run host
@@ -195,7 +208,7 @@ class RunWorker:
         elif isinstance(message, RunExited):
             occupant = self.places.leave(UUID(message.run), message.attempt)
             if occupant is not None:
-                self._ended.append(occupant)
+                self._ended.append(_Ending(occupant, time.monotonic()))
             self._wake.set()
         else:
             assert isinstance(message, Started)
@@ -231,9 +244,9 @@ class RunWorker:
                 close_old_connections()
                 with _database("extend leases"):
                     self._renew()
-                    self._tell_endings()
                     Worker.objects.filter(pk=self._row.pk).update(heartbeat_at=timezone.now())
-                self._ingester.ensure()
+                if not self._draining.is_set():
+                    self._ingester.ensure()
         finally:
             connection.close()
 
@@ -246,11 +259,18 @@ class RunWorker:
             self._stop_run(occupants[run_id], "no longer this worker's", settings.CANCEL_GRACE_SECONDS)
 
     def _tell_endings(self) -> None:
-        """Say how runs ended, as far as their last facts were brought in by now."""
-        ended, self._ended = self._ended, []
-        names = dict(FlowRun.objects.filter(pk__in=[one.run_id for one in ended]).values_list("pk", "state_name"))
-        for occupant in ended:
-            _log.info("Flow run %s ended: %s", occupant.label, names.get(occupant.run_id, "deleted"))
+        """Say how runs ended, once their last facts had a moment to be brought in."""
+        now = time.monotonic()
+        told = [ending for ending in self._ended if now - ending.at > TELL_AFTER_SECONDS]
+        if not told:
+            return
+        del self._ended[: len(told)]
+        found = FlowRun.objects.filter(pk__in=[ending.occupant.run_id for ending in told])
+        names = dict(found.values_list("pk", "state_name"))
+        for ending in told:
+            occupant = ending.occupant
+            name = names.get(occupant.run_id, "deleted")
+            _log.info("Flow run %s: %s after %.1f s", occupant.label, name, ending.at - occupant.since)
 
 
 @contextmanager

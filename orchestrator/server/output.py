@@ -23,7 +23,7 @@ class LogTail:
         self._offset = path.stat().st_size if path.exists() else 0
 
     def read(self) -> list[str]:
-        """Return the new lines worth repeating; reads at most 256 KB, so that a noisy part cannot hold the server up."""
+        """Return the new lines worth repeating; at most 256 KB are read, so that a noisy part holds nothing up."""
         try:
             size = self.path.stat().st_size
             if size <= self._offset:

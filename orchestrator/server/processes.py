@@ -63,9 +63,7 @@ class PartProcess:
             environment[READY_FD] = str(ready_fd)
             pass_fds = [ready_fd]
         if self.part.module and forking.IS_SUPPORTED:
-            self._process = forking.fork_part(
-                self.part, environment, self._directory, self.log, self._let_go, gate
-            )
+            self._process = forking.fork_part(self.part, environment, self._directory, self.log, self._let_go, gate)
         else:
             self._process = self._execute(environment, pass_fds)
         self.retry_at = None

@@ -72,6 +72,7 @@ def test_runs_that_are_not_due_or_on_a_paused_queue_are_left(
     make_run(NOW + timedelta(minutes=1))
     make_run(queue=WorkQueue.objects.create(team=queue.team, name="paused", paused=True))
     make_run(queue=None)
+    make_run(attempt=1, state_name="AwaitingRetry", lease_expires_at=NOW)  # its own process goes on with it
     assert claims.claim(worker) is None
 
 
@@ -123,15 +124,16 @@ def test_renewal_extends_what_is_held_and_says_what_to_cancel_and_what_was_lost(
     cancelling = make_run(**{**held, "state_type": StateType.CANCELLING, "cancel_requested_at": NOW})
     superseded = make_run(**{**held, "attempt": 2})
     reaped = make_run(**{**held, "state_type": StateType.CRASHED, "ended_by": "lapse"})
-    rescheduled = make_run(**{**held, "state_type": StateType.SCHEDULED})
+    rescheduled = make_run(**{**held, "state_type": StateType.SCHEDULED, "lease_expires_at": None})
+    between_attempts = make_run(**{**held, "state_type": StateType.SCHEDULED})
     finished = make_run(**{**held, "state_type": StateType.COMPLETED, "ended_by": "run"})
     deleted = uuid7()
-    everything = [going, cancelling, superseded, reaped, rescheduled, finished]
+    everything = [going, cancelling, superseded, reaped, rescheduled, between_attempts, finished]
     renewal = claims.renew({**{run.pk: 1 for run in everything}, deleted: 1})
     assert renewal.cancel == {cancelling.pk}
     assert renewal.lost == {superseded.pk, reaped.pk, rescheduled.pk, deleted}
     extended = FlowRun.objects.filter(lease_expires_at__gt=NOW).values_list("pk", flat=True)
-    assert set(extended) == {going.pk, cancelling.pk}
+    assert set(extended) == {going.pk, cancelling.pk, between_attempts.pk}
 
 
 def test_the_claim_reads_the_partial_index(queue: WorkQueue, make_run: Callable[..., FlowRun]) -> None:
@@ -144,7 +146,7 @@ def test_the_claim_reads_the_partial_index(queue: WorkQueue, make_run: Callable[
     make_run()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-        due = FlowRun.objects.scheduled().filter(queue=queue, expected_start__lte=NOW)
+        due = FlowRun.objects.due(NOW).filter(queue=queue)
         plan = due.order_by(*claims.CLAIM_ORDER)[:1].explain()
     assert "flow_run_claim" in plan or "flow_run_due" in plan, plan
     assert connection.vendor != "sqlite" or "flow_run_claim" in plan
@@ -159,7 +161,8 @@ from runs.models import FlowRun
 from teams.models import Team
 team = Team.default(); queue = WorkQueue.default(team); now = timezone.now()
 flow = Flow.objects.create(team=team, name="etl")
-FlowRun.objects.bulk_create(FlowRun(team=team, flow=flow, queue=queue, name="r", state_time=now, expected_start=now) for _ in range(90))
+runs = [FlowRun(team=team, flow=flow, queue=queue, name="r", state_time=now, expected_start=now) for _ in range(90)]
+FlowRun.objects.bulk_create(runs)
 """
 _CLAIM = """
 import json, sys
