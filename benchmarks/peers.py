@@ -107,10 +107,11 @@ def warm_script(peers: list["Peer"], quick: bool) -> Rounds:
 
 def tasks(peers: list["Peer"], quick: bool) -> Rounds:
     """Tasks in one flow, a second, while no server runs; who lost one is out."""
-    contenders: dict[str, Callable[[], float]] = {OURS: partial(scripts.tasks_per_second, 20_000)}
-    for peer in peers:
-        contenders[peer.name] = partial(_tasks_per_second, peer, peer.tasks // 10 if quick else peer.tasks)
-    return interleave(contenders, 1 if quick else 5)
+    with temporary_home() as home:
+        contenders: dict[str, Callable[[], float]] = {OURS: partial(scripts.tasks_per_second, home, 20_000)}
+        for peer in peers:
+            contenders[peer.name] = partial(_tasks_per_second, peer, peer.tasks // 10 if quick else peer.tasks)
+        return interleave(contenders, 1 if quick else 5)
 
 
 def tasks_with_server(peers: list["Peer"], quick: bool) -> Rounds:

@@ -46,7 +46,7 @@ class Records:
     def expect_tasks(self, expected: int) -> None:
         """BenchmarkError unless every task of a flow run is on record, as completed."""
         if (found := self.completed_tasks()) != expected:
-            raise BenchmarkError(f"{found} of {expected} task runs are on record")
+            raise BenchmarkError(f"{found:,} of {expected:,} task runs are on record")
 
 
 def wait_until(done: Callable[[], bool], what: str, seconds: float) -> float:
