@@ -26,12 +26,21 @@ _MODULES = {
     "orchestrator.sdk.runners.inline": ("InlineTaskRunner",),
     "orchestrator.sdk.runners.threads": ("ThreadPoolTaskRunner",),
     "orchestrator.sdk.runs": ("FlowRun", "TaskRun"),
-    "orchestrator.sdk.states": ("Cancelled", "Completed", "Crashed", "Failed", "Pending", "Running", "State", "StateType"),
+    "orchestrator.sdk.states": (
+        "Cancelled",
+        "Completed",
+        "Crashed",
+        "Failed",
+        "Pending",
+        "Running",
+        "State",
+        "StateType",
+    ),
     "orchestrator.sdk.tasks": ("Task", "task"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [*_HOMES, "runtime"]  # noqa: PLE0604 - all of them are text
+__all__ = [*_HOMES, "runtime"]
 
 
 def __getattr__(name: str) -> object:

@@ -113,6 +113,8 @@ def follow(row: TaskRow, fact: TaskRunState) -> tuple[bool, EarlierAttempt | Non
     if fact.name == AWAITING_RETRY:
         error = error or row.error
         left_behind = _earlier(row, error, row.end_time or time, fact.message)
+    if fact.run_name:
+        row.name = bounds.text(fact.run_name, 200)
     row.state_type = fact.type
     row.state_name = bounds.text(fact.name, 32)
     row.state_message = bounds.text(fact.message, bounds.MAX_MESSAGE) if fact.message else ""

@@ -1,15 +1,21 @@
-"""Values fitted to annotations: by msgspec, by pydantic where an annotation is pydantic's, by `isinstance` otherwise."""
+"""Values fitted to annotations: by msgspec, by pydantic where it is pydantic's, else by `isinstance`."""
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
+
+_BOOLEANS = {"yes": True, "y": True, "on": True, "t": True, "no": False, "n": False, "off": False, "f": False}
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_NO_COLUMN = (str, bytes, bytearray, dict, list, tuple, set, frozenset)
 
 
 def convert(value: Any, annotation: Any) -> Any:
@@ -22,20 +28,32 @@ def convert(value: Any, annotation: Any) -> Any:
     Raises:
         ValueError: It does not fit.
     """
-    if value is None and annotation in (None, type(None)):
-        return None
+    if _fits(value, annotation):
+        return value
     if is_pydantic(annotation):
         return _convert_by_pydantic(value, annotation)
     try:
-        msgspec.inspect.type_info(annotation)
-    except Exception:  # a TypeVar, a Callable, a union msgspec does not take
-        return _convert_otherwise(value, annotation)
-    try:
-        return msgspec.convert(value, annotation, strict=False, from_attributes=False, dec_hook=_convert_custom)
+        return msgspec.convert(_leniently(value, annotation), annotation, strict=False, dec_hook=_convert_custom)
     except msgspec.ValidationError as error:
-        if _fits(value, annotation):
-            return value
         raise ValueError(_lower(str(error))) from None
+    except (TypeError, msgspec.MsgspecError):  # a TypeVar, a Callable, a union that msgspec does not take
+        return _convert_otherwise(value, annotation)
+
+
+def _leniently(value: Any, annotation: Any) -> Any:
+    """Bring a value nearer to its annotation where msgspec is stricter than users of pydantic know."""
+    origin = typing.get_origin(annotation) or annotation
+    if annotation is bool and isinstance(value, str):
+        return _BOOLEANS.get(value.strip().lower(), value)
+    if annotation is bytes and isinstance(value, str):
+        return value.encode()
+    if annotation is datetime and isinstance(value, str) and _DATE.fullmatch(value.strip()):
+        return f"{value.strip()}T00:00:00"
+    if origin in (list, set, frozenset, tuple) and isinstance(value, Iterable) and not isinstance(value, _NO_COLUMN):
+        return list(value)
+    if annotation in (int, float) and not isinstance(value, str | bool) and hasattr(value, "item"):
+        return value.item()  # a number of numpy's
+    return value
 
 
 def is_pydantic(annotation: Any) -> bool:
@@ -68,7 +86,10 @@ def _convert_by_pydantic(value: Any, annotation: Any) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        details = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" if item["loc"] else item["msg"] for item in error.errors()]
+        details = [
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" if item["loc"] else item["msg"]
+            for item in error.errors()
+        ]
         raise ValueError("; ".join(map(_lower, details))) from None
 
 
@@ -105,6 +126,8 @@ def _convert_otherwise(value: Any, annotation: Any) -> Any:
 
 def _fits(value: Any, annotation: Any) -> bool:
     """Whether a value is an instance already, of a class or of one in a union of classes."""
+    if annotation is None or annotation is Any:
+        return annotation is Any or value is None
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return any(_fits(value, member) for member in typing.get_args(annotation))
     return isinstance(annotation, type) and not typing.get_args(annotation) and isinstance(value, annotation)

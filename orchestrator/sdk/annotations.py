@@ -27,19 +27,19 @@ class Annotation(Generic[T]):
         return f"{type(self).__name__}({self.value!r})"
 
 
-class unmapped(Annotation[T]):  # noqa: N801 - reads as a function
+class unmapped(Annotation[T]):
     """`map` gives this value to every call as it is, instead of iterating over it."""
 
     __slots__ = ()
 
 
-class allow_failure(Annotation[T]):  # noqa: N801
+class allow_failure(Annotation[T]):
     """A run that needs this starts even when the upstream failed, and gets the exception as the value."""
 
     __slots__ = ()
 
 
-class quote(Annotation[T]):  # noqa: N801
+class quote(Annotation[T]):
     """The value is handed over as it is, not searched for futures and states (large collections)."""
 
     __slots__ = ()

@@ -33,7 +33,7 @@ def kind_of(function: Any) -> Kind:
             break
     code = getattr(function, "__code__", None)
     if code is None:
-        code = getattr(getattr(type(function), "__call__", None), "__code__", None)
+        code = getattr(getattr(type(function), "__call__", None), "__code__", None)  # noqa: B004 - its code is wanted
     flags = getattr(code, "co_flags", 0)
     if flags & _ASYNC_GENERATOR:
         return Kind.ASYNC_GENERATOR

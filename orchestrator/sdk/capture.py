@@ -72,7 +72,7 @@ def stop(root: FlowRun) -> None:
             sys.stderr = sys.stderr.original
 
 
-def _watched(stream: TextIO, name: str) -> Any:
+def _watched(stream: Any, name: str) -> Any:
     return stream if stream is None or isinstance(stream, Tee) else Tee(stream, name)
 
 
@@ -193,7 +193,7 @@ def record_log(run: FlowRun | TaskRun, level: int, logger: str, message: str) ->
     if len(message) > _MAX_CHARACTERS:
         message = _cut(message)
     log = Log(run=flow_run.id, attempt=flow_run.attempt, level=level, logger=logger, message=message)
-    if run is not flow_run:
+    if isinstance(run, TaskRun):
         log.task_run = run.id
         log.task_attempt = run.attempt
         log.attempt = run.flow_attempt

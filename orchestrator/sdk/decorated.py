@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from orchestrator.sdk.callables import Kind, kind_of
 from orchestrator.sdk.states import StateType
 
 D = TypeVar("D", bound="Decorated")
+
+_HOOK_OPTIONS = {
+    StateType.COMPLETED: "on_completion",
+    StateType.FAILED: "on_failure",
+    StateType.CANCELLED: "on_cancellation",
+    StateType.CRASHED: "on_crashed",
+    StateType.RUNNING: "on_running",
+}
 
 
 class Decorated:
@@ -40,7 +48,7 @@ class Decorated:
             raise TypeError(f"@{decorator} wants a function, not {type(self.fn).__name__}: {self.fn!r}.")
         _check(options, decorator)
         self.options = options
-        functools.update_wrapper(self, self.fn)
+        functools.update_wrapper(cast(Any, self), self.fn)
         self.name: str = options["name"] or getattr(self.fn, "__name__", type(self.fn).__name__)
         self.version: str | None = options["version"]
         self.kind: Kind = kind_of(self.fn)
@@ -77,6 +85,12 @@ class Decorated:
         for type_, several in hooks.items():
             for hook in several or ():
                 self.add_hook(type_, hook)
+
+    def keep_hooks(self, before: Decorated, replaced: Iterable[str]) -> None:
+        """Take over the hooks that decorators added to the one this is a copy of, except replaced ones."""
+        for type_, hooks in before.hooks.items():
+            if _HOOK_OPTIONS[type_] not in replaced:
+                self.hooks[type_] = list(hooks)
 
     def __get__(self: D, instance: Any, owner: type | None = None) -> D:
         """Bind to an object or class, as functions do when they are methods."""

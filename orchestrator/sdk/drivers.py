@@ -65,7 +65,7 @@ class Life:
                 self.state = stop.value
                 return None
             except BaseException as error:  # Ctrl-C and the like, between two bytecodes of the engine
-                if machine.gi_frame is None:
+                if getattr(machine, "gi_frame", None) is None:
                     raise
                 resume, value = machine.throw, error
 
@@ -113,7 +113,9 @@ def drive_generator(life: Life) -> Generator[Any, Any, State]:
     effect = life.advance()
     while effect is not None:
         try:
-            value = (yield from _iterate(life.run)) if type(effect) is Call else BLOCKING[type(effect)](effect, life.run)
+            value = (
+                (yield from _iterate(life.run)) if type(effect) is Call else BLOCKING[type(effect)](effect, life.run)
+            )
         except BaseException as error:
             effect = life.interrupt(error)
         else:

@@ -82,7 +82,10 @@ def _of_several(items: list[Future | State], value: Any) -> State:
     for item in items:
         if isinstance(item, Future):
             item.wait()
-    states = [(item.name if isinstance(item, Future) else "", item if isinstance(item, State) else item.state) for item in items]
+    states = [
+        (item.name if isinstance(item, Future) else "", item if isinstance(item, State) else item.state)
+        for item in items
+    ]
     others = [(name, state) for name, state in states if state.type is not StateType.COMPLETED]
     if not others:
         return State(StateType.COMPLETED, data=_results(value))

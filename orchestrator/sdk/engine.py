@@ -107,7 +107,14 @@ def new_flow_run(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords,
     """Return a flow run that is about to live, a subflow run where this is called inside a flow."""
     parent = current_flow_run()
     run = FlowRun(
-        flow, arguments, keywords, id=new_id(), name=generate_name(), tags=current_tags.get(), wait_for=wait_for, parent=parent
+        flow,
+        arguments,
+        keywords,
+        id=new_id(),
+        name=generate_name(),
+        tags=current_tags.get(),
+        wait_for=wait_for,
+        parent=parent,
     )
     if parent is not None:
         run.parent_task_run_id = new_id()
@@ -119,20 +126,20 @@ def new_flow_run(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords,
 
 def live(run: FlowRun) -> State:
     """Live a flow run in this thread, whatever the kind of its function."""
-    life = Life(flow_run_life(run), run)
     if run.parent is not None:
-        return _drive_flow(life)
+        return _drive_flow(run)
     with session(run):
-        return _drive_flow(life)
+        return _drive_flow(run)
 
 
-def _drive_flow(life: Life) -> State:
+def _drive_flow(run: FlowRun) -> State:
+    life = Life(flow_run_life(run), run)
     try:
         state = drive(life, life.advance())
         assert state is not None
         return state
     finally:
-        _close_runner(life.run.flow_run)
+        _close_runner(run)
 
 
 async def live_async(run: FlowRun) -> State:
@@ -223,9 +230,19 @@ async def _finish_async_generator(life: Life) -> AsyncGenerator[Any, Any]:
 
 
 class _Job:
-    """A submitted run on its way: waiting for its upstreams, then for a place, then under way (a retry's delay included)."""
+    """A submitted run: waiting for its upstreams, then for a place, then under way (its retries' delays included)."""
 
-    __slots__ = ("_begun", "_context", "_future", "_life", "_run", "_runner", "_sleep_seconds", "_submitted", "_waiting")
+    __slots__ = (
+        "_begun",
+        "_context",
+        "_future",
+        "_life",
+        "_run",
+        "_runner",
+        "_sleep_seconds",
+        "_submitted",
+        "_waiting",
+    )
 
     def __init__(self, run: TaskRun | FlowRun, owner: FlowRun | None) -> None:
         self._run = run
@@ -238,10 +255,10 @@ class _Job:
         self._runner = _runner_of(owner)
         self._submitted: Submitted | None = None
         if owner is not None:
-            if owner.submitted is None:
-                with _lock:
-                    owner.submitted = owner.submitted or Submitted()
-            self._submitted = owner.submitted
+            with _lock:
+                if owner.submitted is None:
+                    owner.submitted = Submitted()
+                self._submitted = owner.submitted
             self._submitted.add(self._future)
         self._future.on_cancel(self._cancel)
 

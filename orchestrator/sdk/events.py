@@ -113,7 +113,7 @@ class Log(Attempt, tag="log", kw_only=True):
 
 
 class Exited(Attempt, tag="exited", kw_only=True):
-    """The supervisor's word on a process that ended without an ending of its own (written after the process's facts)."""
+    """The supervisor's word on a process that ended without an ending of its own (written after its facts)."""
 
     exit_code: int | None = None
     signal: int = 0
@@ -141,14 +141,7 @@ class Header(msgspec.Struct, tag_field="k", tag="header", omit_defaults=True, kw
 
 
 AnyFact: TypeAlias = (
-    FlowRunCreated
-    | FlowRunState
-    | FlowRunSnapshot
-    | TaskRunCreated
-    | TaskRunState
-    | Log
-    | Exited
-    | Ended
+    FlowRunCreated | FlowRunState | FlowRunSnapshot | TaskRunCreated | TaskRunState | Log | Exited | Ended
 )
 
 encode = msgspec.json.Encoder(enc_hook=str).encode

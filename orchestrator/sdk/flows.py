@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from orchestrator.sdk.decorated import Decorated
 from orchestrator.sdk.load_guard import leave_out
@@ -45,7 +45,11 @@ class Flow(Decorated, Generic[P, R]):
         qualname = getattr(self.fn, "__qualname__", self.name)
         return f"{os.path.abspath(path)}:{qualname}" if path and not path.startswith("<") else ""
 
-    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, *args: Any, return_state: bool = ..., wait_for: Any = ..., **kwargs: Any) -> Any: ...
+    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[misc]
         """Run the flow here and now; inside a flow, as a subflow.
 
         Args:
@@ -102,7 +106,9 @@ class Flow(Decorated, Generic[P, R]):
 
     def with_options(self, **options: Any) -> Flow[P, R]:
         """Return a copy with other options, which are those of `@flow`."""
-        return flow(self.fn, **{**self.options, **options})  # type: ignore[no-any-return]
+        made: Flow[P, R] = flow(**{**self.options, **options})(self.fn)
+        made.keep_hooks(self, options)
+        return made
 
     def on_completion(self, hook: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate a function `hook(flow, flow_run, state)`: it is called when a run has completed."""
@@ -125,6 +131,32 @@ class Flow(Decorated, Generic[P, R]):
         return self.add_hook(StateType.RUNNING, hook)
 
 
+@overload
+def flow(fn: Callable[P, R]) -> Flow[P, R]: ...
+@overload
+def flow(
+    *,
+    name: str | None = ...,
+    version: str | None = ...,
+    flow_run_name: str | Callable[[], str] | None = ...,
+    retries: int | None = ...,
+    retry_delay_seconds: Delays = ...,
+    task_runner: TaskRunner | None = ...,
+    description: str | None = ...,
+    timeout_seconds: float | None = ...,
+    validate_parameters: bool = ...,
+    persist_result: bool | None = ...,
+    result_storage: Any = ...,
+    result_serializer: Any = ...,
+    cache_result_in_memory: bool = ...,
+    log_prints: bool | None = ...,
+    on_completion: Iterable[Callable[..., Any]] | None = ...,
+    on_failure: Iterable[Callable[..., Any]] | None = ...,
+    on_cancellation: Iterable[Callable[..., Any]] | None = ...,
+    on_crashed: Iterable[Callable[..., Any]] | None = ...,
+    on_running: Iterable[Callable[..., Any]] | None = ...,
+    on_unhandled_failure: Literal["fail", "ignore"] = ...,
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 def flow(
     fn: Callable[..., Any] | None = None,
     *,
@@ -190,7 +222,7 @@ def flow(
     made.flow_run_name = flow_run_name
     made.retries = retries or 0
     made.retry_delay_seconds = retry_delay_seconds
-    made.task_runner = task_runner() if isinstance(task_runner, type) else task_runner
+    made.task_runner = task_runner
     made.validate_parameters = validate_parameters
     made.on_unhandled_failure = on_unhandled_failure
     made.add_hooks(

@@ -14,8 +14,8 @@ from orchestrator.sdk.tracebacks import user_frames
 if TYPE_CHECKING:
     from orchestrator.sdk.runs import FlowRun, TaskRun
 
-# One lock for all futures: held for a few instructions, and a lock each would double a future's size. Reentrant, since a
-# signal handler of the user's may ask a future.
+# One lock for all futures: held for a few instructions, and a lock each would double a future's size. Reentrant, since
+# a signal handler of the user's may ask a future.
 _lock = threading.RLock()
 
 

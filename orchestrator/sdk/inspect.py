@@ -16,7 +16,7 @@ import msgspec
 
 from orchestrator.sdk.endings import error_fact
 from orchestrator.sdk.exceptions import FlowLoadError
-from orchestrator.sdk.loading import Entrypoint, find_flow
+from orchestrator.sdk.loading import find_flow
 from orchestrator.sdk.schemas import parameter_schema
 from orchestrator.sdk.states import State, StateType
 

@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from orchestrator.sdk.states import StateType
 
-
 # Why a supervisor stops this process, as far as it says: a run host's child puts its host's word here.
 stop_reason: Callable[[], str] = str
 

@@ -24,8 +24,8 @@ _formatter = logging.Formatter()
 
 def start() -> None:
     """Record log lines from now on; until then `logging` is untouched."""
-    logging.Logger.isEnabledFor = _is_recorded_or_enabled  # type: ignore[method-assign]
-    logging.Logger.callHandlers = _record_and_call_handlers  # type: ignore[method-assign]
+    logging.Logger.isEnabledFor = _is_recorded_or_enabled  # type: ignore[method-assign,assignment]
+    logging.Logger.callHandlers = _record_and_call_handlers  # type: ignore[method-assign,assignment]
 
 
 def stop() -> None:
@@ -52,11 +52,11 @@ def _is_recorded(logger: logging.Logger, level: int) -> bool:
 
 
 def _record_and_call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-    run = getattr(record, "orchestrator_run", None) or capture.attributed_run()
+    run: FlowRun | TaskRun | None = getattr(record, "orchestrator_run", None) or capture.attributed_run()
     recorded = run is not None and record.levelno >= logging.INFO
-    if recorded:
+    if run is not None and recorded:
         capture.record_log(run, record.levelno, record.name, _text(record))
-    # Only lines that came the usual way were let through for us alone; handle() is also called with lines from elsewhere.
+    # Only lines that came the usual way were let through for us alone; handle() is also called with others.
     caller = sys._getframe(2).f_code
     if caller is logging.Logger._log.__code__ and not _is_enabled_for(logger, record.levelno):
         return

@@ -12,7 +12,15 @@ from typing import Any, TypeAlias
 
 from orchestrator.sdk.effects import CALL, COERCE, JOIN, RESOLVE, Effect, Invoke, Join, Outcome, Say, Sleep
 from orchestrator.sdk.endings import ending_of, error_fact, flow_ending
-from orchestrator.sdk.events import Error, Fact, FlowRunCreated, FlowRunSnapshot, FlowRunState, TaskRunCreated, TaskRunState
+from orchestrator.sdk.events import (
+    Error,
+    Fact,
+    FlowRunCreated,
+    FlowRunSnapshot,
+    FlowRunState,
+    TaskRunCreated,
+    TaskRunState,
+)
 from orchestrator.sdk.parameters import recorded
 from orchestrator.sdk.retries import delay_before
 from orchestrator.sdk.runs import FlowRun, Run, TaskRun
@@ -256,8 +264,8 @@ def _flow_attempts(run: FlowRun) -> Generator[Effect | Fact, Any, State]:
             break
         seconds = yield from _delay(run, flow.retries, flow.retry_delay_seconds, retry=retry)
         yield Say(WARNING, _retry_line(retry, flow.retries, state, seconds))
-        # Not SCHEDULED: the run keeps its process, and no worker may claim it.
-        waiting = State(StateType.RUNNING, "Retrying", f"Attempt {run.attempt} failed: {state.message}")
+        # Whoever brings this in keeps the run in its process's hands: no worker may claim it meanwhile.
+        waiting = State(StateType.SCHEDULED, "AwaitingRetry", state.message)
         yield from _enter_flow_state(run, waiting, error_fact(state))
         if seconds:
             yield Sleep(seconds)
@@ -312,7 +320,9 @@ def _enter_stand_in_state(run: FlowRun, state: State) -> Steps:
 def _delay(
     run: Run, retries: int, delays: Any, jitter_factor: float | None = None, retry: int | None = None
 ) -> Generator[Effect | Fact, Any, float]:
-    outcome = yield Invoke(delay_before, getattr(run, "attempt", 1) if retry is None else retry, retries, delays, jitter_factor)
+    outcome = yield Invoke(
+        delay_before, getattr(run, "attempt", 1) if retry is None else retry, retries, delays, jitter_factor
+    )
     if outcome.error is None:
         return float(outcome.value)
     yield Say(ERROR, f"Tried again at once: its retry_delay_seconds failed: {summary(outcome.error)}")

@@ -45,7 +45,9 @@ def map_calls(
         )
     if len(set(lengths.values())) > 1:
         got = ", ".join(f"'{name}' has {length}" for name, length in lengths.items())
-        raise MapError(f"'{owner.name}' cannot be mapped over different lengths: {got}. Put what stays the same in unmapped(…).")
+        raise MapError(
+            f"'{owner.name}' cannot be mapped over different lengths: {got}. Put what stays the same in unmapped(…)."
+        )
     split = len(arguments)
     futures = FutureList()
     for index in range(next(iter(lengths.values()))):
@@ -62,7 +64,11 @@ def _column(value: Any) -> list[Any] | unmapped[Any]:
         return unmapped(value)
     if isinstance(value, allow_failure):
         column = _column(value.value)
-        return [allow_failure(item) for item in column] if isinstance(column, list) else unmapped(allow_failure(column.value))
+        return (
+            [allow_failure(item) for item in column]
+            if isinstance(column, list)
+            else unmapped(allow_failure(column.value))
+        )
     if isinstance(value, Future | State):
         return _column(value.result())
     if isinstance(value, _SCALAR) or not _is_iterable(value):

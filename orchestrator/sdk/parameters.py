@@ -18,7 +18,9 @@ _KINDS = inspect.Parameter
 _MAX_REPR_CHARACTERS = 1000
 
 
-def bound_arguments(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+def bound_arguments(
+    function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> dict[str, Any]:
     """Return a call's arguments by parameter, defaults included; what does not fit the signature is left out."""
     if not arguments and not keywords and not _code_parameters(function):
         return {}

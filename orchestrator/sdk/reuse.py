@@ -62,7 +62,7 @@ def _hash(inputs: Any) -> bytes | None:
         data = pickle.dumps(inputs)
     except Exception:  # a lambda, a class made in a function; and whatever a user's __reduce__ raises
         try:
-            import cloudpickle  # 20 ms at import, only for what pickle cannot
+            import cloudpickle  # type: ignore[import-untyped]  # 20 ms at import, only for what pickle cannot
 
             data = cloudpickle.dumps(inputs)
         except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from orchestrator.sdk.flows import Flow
     from orchestrator.sdk.callables import Kind
     from orchestrator.sdk.capture import Partial
+    from orchestrator.sdk.flows import Flow
     from orchestrator.sdk.futures import Submitted
     from orchestrator.sdk.inputs import Upstream
     from orchestrator.sdk.reuse import Reuse
@@ -96,9 +97,9 @@ class Run:
     @property
     def start_time(self) -> datetime | None:
         """When the first attempt began, in UTC."""
-        from datetime import datetime, timezone  # 3 ms at import, and few scripts ask
+        from datetime import datetime  # 3 ms at import, and few scripts ask
 
-        return datetime.fromtimestamp(self.start_us / 1_000_000, timezone.utc) if self.start_us else None
+        return datetime.fromtimestamp(self.start_us / 1_000_000, UTC) if self.start_us else None
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The time in which a process has flow runs going on: what they print and log is recorded, SIGTERM becomes an ending."""
+"""While a process has flow runs going on, what they print and log is recorded, and SIGTERM becomes an ending."""
 
 from __future__ import annotations
 

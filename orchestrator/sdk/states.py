@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +80,9 @@ class State:
     @property
     def timestamp(self) -> datetime:
         """When the state was made, in UTC."""
-        from datetime import datetime, timezone  # 3 ms at import, and few scripts ask
+        from datetime import datetime  # 3 ms at import, and few scripts ask
 
-        return datetime.fromtimestamp(self.timestamp_us / 1_000_000, timezone.utc)
+        return datetime.fromtimestamp(self.timestamp_us / 1_000_000, UTC)
 
     def result(self, raise_on_failure: bool = True) -> Any:
         """Return the value that the run returned.
@@ -160,31 +161,31 @@ class State:
         return f"{self.name}({self.message!r})" if self.message else f"{self.name}()"
 
 
-def Completed(name: str = "", message: str = "", data: Any = None) -> State:  # noqa: N802 - reads as a value
+def Completed(name: str = "", message: str = "", data: Any = None) -> State:
     """Make a state for a run that succeeded; `data` is its result."""
     return State(StateType.COMPLETED, name, message, data)
 
 
-def Failed(name: str = "", message: str = "", data: Any = None) -> State:  # noqa: N802
+def Failed(name: str = "", message: str = "", data: Any = None) -> State:
     """Make a state for a run whose code failed; `data` may be the exception."""
     return State(StateType.FAILED, name, message, data)
 
 
-def Crashed(name: str = "", message: str = "", data: Any = None) -> State:  # noqa: N802
+def Crashed(name: str = "", message: str = "", data: Any = None) -> State:
     """Make a state for a run that was ended from outside."""
     return State(StateType.CRASHED, name, message, data)
 
 
-def Cancelled(name: str = "", message: str = "", data: Any = None) -> State:  # noqa: N802
+def Cancelled(name: str = "", message: str = "", data: Any = None) -> State:
     """Make a state for a run that was cancelled."""
     return State(StateType.CANCELLED, name, message, data)
 
 
-def Pending(name: str = "", message: str = "", data: Any = None) -> State:  # noqa: N802
+def Pending(name: str = "", message: str = "", data: Any = None) -> State:
     """Make a state for a run that was not started yet."""
     return State(StateType.PENDING, name, message, data)
 
 
-def Running(name: str = "", message: str = "", data: Any = None) -> State:  # noqa: N802
+def Running(name: str = "", message: str = "", data: Any = None) -> State:
     """Make a state for a run that is going on."""
     return State(StateType.RUNNING, name, message, data)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from orchestrator.sdk.callables import Kind, kind_of
 from orchestrator.sdk.decorated import Decorated
 from orchestrator.sdk.states import StateType
 from orchestrator.sdk.tracebacks import user_frames
@@ -35,7 +34,11 @@ class Task(Decorated, Generic[P, R]):
     retry_condition_fn: Callable[[Any, Any, Any], bool] | None
     task_run_name: str | Callable[[], str] | None
 
-    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, *args: Any, return_state: bool = ..., wait_for: Any = ..., **kwargs: Any) -> Any: ...
+    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[misc]
         """Run the task here and now.
 
         Args:
@@ -98,7 +101,9 @@ class Task(Decorated, Generic[P, R]):
 
     def with_options(self, **options: Any) -> Task[P, R]:
         """Return a copy with other options, which are those of `@task`."""
-        return task(self.fn, **{**self.options, **options})  # type: ignore[no-any-return,call-overload]
+        made: Task[P, R] = task(**{**self.options, **options})(self.fn)
+        made.keep_hooks(self, options)
+        return made
 
     def on_completion(self, hook: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate a function `hook(task, task_run, state)`: it is called when a run has completed."""
@@ -123,6 +128,37 @@ class Task(Decorated, Generic[P, R]):
         return hook
 
 
+@overload
+def task(fn: Callable[P, R]) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = ...,
+    description: str | None = ...,
+    tags: Iterable[str] | None = ...,
+    version: str | None = ...,
+    cache_policy: Any = ...,
+    cache_key_fn: Callable[..., str | None] | None = ...,
+    cache_expiration: Any = ...,
+    task_run_name: str | Callable[[], str] | None = ...,
+    retries: int | None = ...,
+    retry_delay_seconds: Delays = ...,
+    retry_jitter_factor: float | None = ...,
+    retry_condition_fn: Callable[[Any, Any, Any], bool] | None = ...,
+    persist_result: bool | None = ...,
+    result_storage: Any = ...,
+    result_storage_key: str | None = ...,
+    result_serializer: Any = ...,
+    cache_result_in_memory: bool = ...,
+    timeout_seconds: float | None = ...,
+    log_prints: bool | None = ...,
+    refresh_cache: bool | None = ...,
+    on_completion: Iterable[Callable[..., Any]] | None = ...,
+    on_failure: Iterable[Callable[..., Any]] | None = ...,
+    on_running: Iterable[Callable[..., Any]] | None = ...,
+    on_commit: Iterable[Callable[..., Any]] | None = ...,
+    on_rollback: Iterable[Callable[..., Any]] | None = ...,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(
     fn: Callable[..., Any] | None = None,
     *,
@@ -200,5 +236,3 @@ def task(
     made.retry_condition_fn = retry_condition_fn
     made.add_hooks({StateType.COMPLETED: on_completion, StateType.FAILED: on_failure, StateType.RUNNING: on_running})
     return made
-
-
