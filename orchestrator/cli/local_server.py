@@ -21,7 +21,7 @@ def find_local_server() -> ServerRecord | None:
     deadline = time.monotonic() + STARTING_SECONDS
     while record.is_running(here):
         known = record.read(here)
-        if known is not None and known.ready:
+        if known is not None:
             return known
         if time.monotonic() > deadline:
             raise click.ClickException(
