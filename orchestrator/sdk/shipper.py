@@ -97,6 +97,8 @@ class Shipper:
         self._ending = True
         self._wake.set()
         self._thread.join(timeout_seconds)
+        if self._thread.is_alive():
+            self._complain(NotTaken(f"it did not answer within {timeout_seconds:g} s"))
 
     def _run(self) -> None:
         delay = 0.0
@@ -115,10 +117,10 @@ class Shipper:
                         leftovers_tried = True
                         self._ship_leftovers()
                 except NotTaken as problem:
+                    self._complain(problem)
                     if self._ending:  # there is no time for another try
                         return
                     delay = _LONGEST_DELAY_SECONDS if problem.refused else _next_delay(delay)
-                    self._complain(problem)
                 self._wake.wait(delay or POLL_SECONDS)
                 if self._ending:
                     delay = 0.0

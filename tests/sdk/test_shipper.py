@@ -180,6 +180,12 @@ def test_refusal_is_said_once_and_the_code_runs_on(home: Path, receiver: Receive
     assert "401" in line
 
 
+def test_refusal_of_a_script_that_ends_at_once_is_said_too(home: Path, receiver: Receiver) -> None:
+    receiver.status = 403
+    done = run_python(PRELUDE + "log('x')", home, ORCHESTRATOR_API_URL=receiver.url)
+    assert "403" in done.stderr
+
+
 def test_living_script_calls_on_the_server_even_if_it_has_nothing_to_say(home: Path, receiver: Receiver) -> None:
     code = "from orchestrator.sdk import shipper\nshipper.HEARTBEAT_SECONDS = 0.2\n" + PRELUDE
     run_python(code + "log('x'); time.sleep(1.5)", home, ORCHESTRATOR_API_URL=receiver.url)
