@@ -1,0 +1,82 @@
+"""What breaks around runs, broken for real: a worker, a run host, the broker, messages; and what then happens."""
+
+import os
+import signal
+from pathlib import Path
+
+from tests.server.running import RunningServer, until
+
+
+def test_a_run_goes_through_celery_to_completed(server: RunningServer) -> None:
+    run = server.wait(server.run("hello"), "COMPLETED")
+    assert run["attempt"] == 1
+    logs = server.call("GET", f"/api/flow-runs/{run['id']}/logs/")["results"]
+    assert "hello" in [line["message"] for line in logs]
+
+
+def test_a_worker_killed_hard_crashes_its_run_and_the_next_run_works(server: RunningServer) -> None:
+    run = server.run("nap")
+    server.wait(run, "RUNNING")
+    os.kill(server.pid("worker"), signal.SIGKILL)
+    crashed = server.wait(run, "CRASHED", seconds=30)
+    assert "worker gone" in crashed["state_message"]
+    server.wait(server.run("hello"), "COMPLETED", seconds=30)
+
+
+def test_a_run_host_killed_hard_crashes_its_run_and_the_next_run_works(server: RunningServer) -> None:
+    run = server.run("nap")
+    server.wait(run, "RUNNING")
+    worker = server.pid("worker")
+    hosts = [int(pid) for pid in Path(f"/proc/{worker}/task/{worker}/children").read_text().split()]
+    hosts += [
+        int(pid)
+        for task in Path(f"/proc/{worker}/task").iterdir()
+        for pid in (task / "children").read_text().split()
+        if int(pid) not in hosts
+    ]
+    [host] = [pid for pid in hosts if b"orchestrator.sdk.host" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(host, signal.SIGKILL)
+    server.wait(run, "CRASHED", seconds=30)
+    server.wait(server.run("hello"), "COMPLETED")
+
+
+def test_a_cancelled_run_stops_at_once(server: RunningServer) -> None:
+    run = server.run("nap")
+    server.wait(run, "RUNNING")
+    server.call("POST", f"/api/flow-runs/{run}/cancel/")
+    server.wait(run, "CANCELLED", seconds=3)
+
+
+def test_a_broker_restarted_empty_loses_no_run(server: RunningServer) -> None:
+    broker = server.pid("broker")
+    os.kill(broker, signal.SIGKILL)
+    runs = [server.run("hello") for _ in range(3)]  # while it is away, or just back with nothing in memory
+    for run in runs:
+        server.wait(run, "COMPLETED", seconds=10)
+    until(lambda: server.pid("broker") != broker)
+    server.wait(server.run("hello"), "COMPLETED", seconds=10)
+
+
+def test_a_bell_rung_many_times_runs_the_run_once(server: RunningServer, tmp_path: Path) -> None:
+    counted = tmp_path / "count"
+    run = server.run("hello", path=str(counted))
+    ring = (
+        "from orchestrator import site; site.setup()\n"
+        "from flows.models import WorkQueue; from runs import bells\n"
+        "for _ in range(50): bells.send(WorkQueue.objects.get().celery_queue)\n"
+    )
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", ring], env=server.environment, check=True)
+    server.wait(run, "COMPLETED")
+    server.wait(server.run("hello"), "COMPLETED")  # every bell was heard by now
+    assert counted.read_text() == "x"
+    assert server.flow_run(run)["attempt"] == 1
+
+
+def test_a_part_that_dies_is_started_again(server: RunningServer) -> None:
+    web = server.pid("web")
+    os.kill(web, signal.SIGKILL)
+    until(lambda: server.about["parts"]["web"] != web)
+    until(lambda: server.cli("server", "status").returncode == 0)
