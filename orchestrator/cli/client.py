@@ -1,6 +1,7 @@
 """How commands reach the API: a server named by the environment, the one of this machine, or this process itself."""
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,7 +20,7 @@ class ApiError(click.ClickException):
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         """Keep the problem; `field` is named where the message does not name it."""
         message = str(problem.get("message") or f"The server answered {status}.")
-        field = str(problem.get("field") or "")
+        field = re.sub(r"^schedules\.\d+\.", "", str(problem.get("field") or ""))
         if field and field.rpartition(".")[2] not in message:
             message = f"{field}: {message}"
         super().__init__(message)

@@ -174,7 +174,7 @@ def retry(run: str, watching: bool, as_json: bool) -> None:
     found = api.post(f"flow-runs/{flow_run_id(api, run)}/retry/")
     _report(found, as_json, f"Flow run '{found['name']}' is retried.")
     if watching:
-        sys.exit(watch(api, found["id"]))
+        sys.exit(watch(api, found["id"], found["attempt"] + 1))
 
 
 @flow_run.command()

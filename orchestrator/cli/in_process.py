@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import sys
 from typing import Any
 from urllib.parse import unquote
@@ -64,21 +65,18 @@ class InProcessTransport:
             chunks.close()
 
     def _open(self) -> None:
+        from django.conf import settings
+
         from orchestrator.sdk.home import home
+        from orchestrator.server.preparation import migrate
+
+        # Nobody asks this process for static files, which it would look through first.
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.startswith("whitenoise.")]
         from orchestrator.wsgi import application
         from runs.tailer import bring_in_once
 
+        # Django logs refusals; here they are answered to the person who caused them.
+        logging.getLogger("django.request").setLevel(logging.ERROR)
         self._application: Any = application
-        migrate_if_needed()
+        migrate(lambda _: None)
         bring_in_once(home())
-
-
-def migrate_if_needed() -> None:
-    """Bring the database to this version's tables."""
-    from django.core.management import call_command
-    from django.db import connection
-    from django.db.migrations.executor import MigrationExecutor
-
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", verbosity=0, interactive=False)

@@ -11,6 +11,7 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TYPES: dict[type, set[str]] = {
     bool: {"boolean"},
     int: {"integer", "number"},
@@ -74,8 +75,11 @@ def read_schedule(
 def weekly_expression(text: str) -> str:
     """Return `MO,WE 08:00` for `Mon,Wed 08:00`, `monday 8:00` and the like; what is no day is left for the server."""
     days, _, time = text.strip().rpartition(" ")
-    short = ",".join(day.strip()[:2].upper() for day in re.split(r"[,\s]+", days) if day.strip())
-    return f"{short} {time.zfill(5)}"
+    words = [day for day in re.split(r"[,\s]+", days.lower()) if day]
+    known = [next((name for name in _DAYS if len(word) > 1 and name.startswith(word)), None) for word in words]
+    if not all(known):
+        return text
+    return f"{','.join(name[:2].upper() for name in known if name)} {time.zfill(5)}"
 
 
 def read_parameters(param: tuple[str, ...], params: str, schema: dict[str, Any]) -> dict[str, Any]:

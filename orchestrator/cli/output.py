@@ -108,7 +108,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 0.0995:
-        return f"{seconds * 1000:.0f} ms"
+        return "<1 ms" if 0 < seconds < 0.0005 else f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     for long, short, size in (("d", "h", 86400), ("h", "m", 3600), ("m", "s", 60)):

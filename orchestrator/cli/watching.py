@@ -15,30 +15,32 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 PAGE = 1000
 
 
-def watch(api: Api, run_id: str) -> int:
-    """Print a run's lines and states until it ends. Returns the exit code: 0 if it completed, else 1.
+def watch(api: Api, run_id: str, first_attempt: int = 0) -> int:
+    """Print a run's lines and states until it ends; lines of attempts before the first one that is wanted are left out.
 
-    Ctrl-C ends the watching alone, with 130.
+    Returns:
+        The exit code: 0 if the run completed, else 1; 130 after Ctrl-C, which ends the watching alone.
     """
     try:
-        return _watch(api, run_id)
+        return _watch(api, run_id, first_attempt)
     except KeyboardInterrupt:
         note(f"\nNot watching any more; the run goes on. To cancel it: orchestrator flow-run cancel {run_id}")
         return 130
 
 
-def print_new_logs(api: Api, run_id: str, after: str | None) -> str | None:
+def print_new_logs(api: Api, run_id: str, after: str | None, first_attempt: int = 0) -> str | None:
     """Print the lines after a known one; return the id of the last one."""
     while True:
         page = api.get(f"flow-runs/{run_id}/logs/", after=after, limit=PAGE)
         for line in page["results"]:
-            click.echo(log_line(line))
+            if line["attempt"] >= first_attempt:
+                click.echo(log_line(line))
             after = line["id"]
         if page["next"] is None:
             return after
 
 
-def _watch(api: Api, run_id: str) -> int:
+def _watch(api: Api, run_id: str, first_attempt: int) -> int:
     last_line = None
     last_state: tuple[Any, ...] = ()
     heard = time.monotonic()
@@ -49,7 +51,7 @@ def _watch(api: Api, run_id: str) -> int:
                 if run["state_type"] not in FINAL:
                     _print_state(run, api.serves)
                 last_state = now
-            last_line = print_new_logs(api, run_id, last_line)
+            last_line = print_new_logs(api, run_id, last_line, first_attempt)
             heard = time.monotonic()
         except NotReached:
             if time.monotonic() - heard > SILENT_SECONDS:
