@@ -47,6 +47,7 @@ class Journal:
 
     __slots__ = (
         "_bell",
+        "_closed",
         "_deferred",
         "_fd",
         "_home",
@@ -75,6 +76,7 @@ class Journal:
         self._bell: Bell | None = None
         self._deferred: deque[bytes] = deque()  # facts under way, without their numbers
         self._writing = False
+        self._closed = False
         self._fd = -1
         self._n = 0
         self._segment = -1
@@ -106,9 +108,10 @@ class Journal:
         """Write the ending and let the file go; does nothing where no file was made."""
         with _lock:
             if self._fd < 0:
-                return
+                return  # a fact that comes later still opens this journal
             self._retry_at = 0.0
             self._append(encode(Ended(t=time.time_ns() // 1000))[:-1])
+            self._closed = True
             if self.on_ended is not None and not self._lost:
                 self.on_ended()
             self._release()
@@ -118,15 +121,16 @@ class Journal:
 
     def abandon(self) -> None:
         """Close the inherited descriptors in a forked child. The lock stays with the parent."""
-        self._retry_at = (
-            math.inf
-        )  # should the fork have happened in the middle of a write, nothing more is written here
+        self._retry_at = math.inf  # should a write have been under way in the thread that forked, it goes nowhere
         self._release()
         if self._bell is not None:
             self._bell.close()
 
     def _append(self, body: bytes) -> None:
         with _lock:
+            if self._closed and self is not _journal:  # closed while this thread waited for the mutex
+                _journal._append(body)
+                return
             self._deferred.append(body)
             if self._writing:  # a signal handler interrupted this thread's own write, which goes on afterwards
                 return
@@ -176,7 +180,6 @@ class Journal:
         if self._home is None:
             self._home = home()
         self._home.make()
-        boot = this_boot()
         segment = self._segment + 1
         path = self._home.journals / f"{self.id}-{segment:06d}{SUFFIX}"
         making = path.with_suffix(UNFINISHED_SUFFIX)
@@ -186,37 +189,40 @@ class Journal:
             fd = _move_up(fd)
             if sys.platform != "win32":
                 fcntl.flock(fd, fcntl.LOCK_EX)
-            header = encode(
-                Header(
-                    journal=self.id,
-                    segment=segment,
-                    first=self._n + 1,
-                    t=time.time_ns() // 1000,
-                    pid=os.getpid(),
-                    host=boot.host,
-                    machine=boot.machine,
-                    boot=boot.boot,
-                    run=self.run,
-                    attempt=self.attempt,
-                )
-            )
-            _write_whole(fd, header + b"\n")
+            header = self._header(segment)
+            _write_whole(fd, header)
             os.rename(making, path)
         except BaseException:
             os.close(fd)
             making.unlink(missing_ok=True)
             raise
         self._release()
-        self._fd, self._segment, self._size, self._torn = fd, segment, len(header) + 1, False
+        self._fd, self._segment, self._size, self._torn = fd, segment, len(header), False
         if self._bell is None:
             self._bell = Bell(self._home.bell)
             _close_with_multiprocessing()
             self._ship(self._home)
 
+    def _header(self, segment: int) -> bytes:
+        boot = this_boot()
+        header = Header(
+            journal=self.id,
+            segment=segment,
+            first=self._n + 1,
+            t=time.time_ns() // 1000,
+            pid=os.getpid(),
+            host=boot.host,
+            machine=boot.machine,
+            boot=boot.boot,
+            run=self.run,
+            attempt=self.attempt,
+        )
+        return encode(header) + b"\n"
+
     def _ship(self, home: Home) -> None:
         """Have a thread send this journal to a server, where the environment names one."""
         if not self.run and os.environ.get("ORCHESTRATOR_API_URL"):
-            from orchestrator.sdk import shipper  # 5 ms, and a cycle of meaning: a shipper reads journals
+            from orchestrator.sdk import shipper  # 5 ms, which only these scripts pay
 
             if shipper.wanted():
                 self.shipper = shipper.start(home, self.id)

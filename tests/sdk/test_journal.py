@@ -375,6 +375,25 @@ def test_fact_recorded_after_the_end_begins_another_journal(home: Path) -> None:
     assert all(isinstance(found[-1], Ended) for found in facts(home).values())
 
 
+def test_threads_that_record_while_the_journal_is_closed_begin_another(home: Path) -> None:
+    code = (
+        PRELUDE
+        + """
+def work():
+    for number in range(2_000): log("x")
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+for _ in range(20): journal.close()
+[thread.join() for thread in threads]
+"""
+    )
+    assert run_python(code, home).returncode == 0
+    assert sum(len(found) for found in messages(home)) == 8_000
+    for parts in journals(home).values():
+        assert [part.number for part in parts] == [0]
+    assert all(isinstance(found[-1], Ended) for found in facts(home).values())
+
+
 def test_users_exit_handlers_are_recorded_before_the_ending(home: Path) -> None:
     run_python(PRELUDE + "import atexit; log('one'); atexit.register(log, 'at exit')", home)
     assert messages(home) == [["one", "at exit"]]
