@@ -1,5 +1,7 @@
 """Addresses of the WebSockets: live pages."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-websocket_urlpatterns: list[URLPattern] = []
+from runs.consumers import LiveConsumer
+
+websocket_urlpatterns: list[URLPattern] = [path("live/", LiveConsumer.as_asgi())]

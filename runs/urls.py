@@ -1,5 +1,38 @@
 """Addresses of the pages of this app."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from runs.views import deployment_forms, deployment_verbs, run_log, run_verbs, schedule_forms
+from runs.views.deployment_page import DeploymentPage
+from runs.views.flow_pages import DeploymentsPage, FlowPage, FlowsPage
+from runs.views.home import HomePage
+from runs.views.live_page import live_view
+from runs.views.run_list import RunsPage
+from runs.views.run_page import RunPage
+
+urlpatterns: list[URLPattern] = [
+    path("", live_view(HomePage), name="home"),
+    path("runs/", live_view(RunsPage), name="runs"),
+    path("runs/<uuid:run_id>/", live_view(RunPage), name="run"),
+    path("runs/<uuid:run_id>/log/", run_log.older, name="run-log"),
+    path("runs/<uuid:run_id>/log/<uuid:log_id>/", run_log.line, name="run-log-line"),
+    path("runs/<uuid:run_id>/traceback/", run_log.traceback, name="run-traceback"),
+    path("runs/<uuid:run_id>/cancel/", run_verbs.cancel, name="run-cancel"),
+    path("runs/<uuid:run_id>/retry/", run_verbs.retry, name="run-retry"),
+    path("runs/<uuid:run_id>/rerun/", run_verbs.rerun, name="run-rerun"),
+    path("flows/", live_view(FlowsPage), name="flows"),
+    path("flows/<uuid:flow_id>/", live_view(FlowPage), name="flow"),
+    path("deployments/", live_view(DeploymentsPage), name="deployments"),
+    path("deployments/<uuid:deployment_id>/", live_view(DeploymentPage), name="deployment"),
+    path("deployments/<uuid:deployment_id>/run/", deployment_forms.run, name="deployment-run"),
+    path("deployments/<uuid:deployment_id>/edit/", deployment_forms.edit, name="deployment-edit"),
+    path("deployments/<uuid:deployment_id>/duplicate/", deployment_forms.duplicate, name="deployment-duplicate"),
+    path("deployments/<uuid:deployment_id>/delete/", deployment_forms.delete, name="deployment-delete"),
+    path("deployments/<uuid:deployment_id>/pause/", deployment_verbs.pause, name="deployment-pause"),
+    path("deployments/<uuid:deployment_id>/resume/", deployment_verbs.resume, name="deployment-resume"),
+    path("deployments/<uuid:deployment_id>/schedules/new/", schedule_forms.add, name="schedule-new"),
+    path("schedules/preview/", schedule_forms.preview, name="schedule-preview"),
+    path("schedules/<uuid:schedule_id>/", schedule_forms.change, name="schedule"),
+    path("schedules/<uuid:schedule_id>/switch/", schedule_forms.switch, name="schedule-switch"),
+    path("schedules/<uuid:schedule_id>/delete/", schedule_forms.delete, name="schedule-delete"),
+]

@@ -1,0 +1,92 @@
+"""Telling open pages that runs changed: one message a run and one a team, over the channel layer.
+
+A page that is told reads the database again, so a lost message costs a moment and never the truth.
+"""
+
+import asyncio
+import functools
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from uuid import UUID
+
+from channels.layers import get_channel_layer
+from django.db import transaction
+
+from runs.models import FlowRun
+
+log = logging.getLogger(__name__)
+CHANGED = "live.changed"
+
+
+def run_group(run_id: UUID) -> str:
+    """The channel group of the pages that show this run."""
+    return f"run.{run_id}"
+
+
+def team_group(team_id: UUID) -> str:
+    """The channel group of the pages that list a team's runs."""
+    return f"team.{team_id}"
+
+
+def announce(run_ids: Iterable[UUID]) -> None:
+    """Tell open pages, after the commit, that these runs changed. Returns at once and never raises for the broker.
+
+    Args:
+        run_ids: Ids of flow runs. One query reads the teams of those not met before.
+    """
+    ids = tuple(run_ids)
+    if ids:
+        transaction.on_commit(lambda: _publish(ids))
+
+
+def _publish(run_ids: tuple[UUID, ...]) -> None:
+    unknown = [run_id for run_id in run_ids if run_id not in _teams]
+    if unknown:
+        if len(_teams) > _TEAMS_KEPT:
+            _teams.clear()
+        _teams.update(FlowRun.objects.filter(id__in=unknown).values_list("id", "team_id"))
+    teams = {_teams[run_id] for run_id in run_ids if run_id in _teams}
+    _publisher(os.getpid()).put([*map(run_group, run_ids), *map(team_group, teams)])
+
+
+# A run never changes its team. The bound keeps a server that lives for months small.
+_TEAMS_KEPT = 20_000
+_teams: dict[UUID, UUID] = {}
+
+
+class _Publisher:
+    """A thread that sends to the channel layer over one connection, so that a slow broker holds up nobody's commit."""
+
+    def __init__(self) -> None:
+        self._groups: set[str] = set()
+        self._filled = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_until_complete, args=[self._send()], name="live", daemon=True).start()
+
+    def put(self, groups: list[str]) -> None:
+        """Have a message sent to each of these groups; what is still waiting is not sent twice."""
+        self._loop.call_soon_threadsafe(self._add, groups)
+
+    def _add(self, groups: list[str]) -> None:
+        self._groups.update(groups)
+        self._filled.set()
+
+    async def _send(self) -> None:
+        layer = get_channel_layer()
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            groups, self._groups = self._groups, set()
+            try:
+                for group in groups:
+                    await layer.group_send(group, {"type": CHANGED})
+            except Exception as error:  # the network begins here; pages look again by themselves
+                log.warning("Open pages were not told of a change: %s", error)
+
+
+@functools.lru_cache(maxsize=1)
+def _publisher(pid: int) -> _Publisher:
+    """The thread of this process; a forked child starts its own."""
+    return _Publisher()

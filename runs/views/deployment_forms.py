@@ -1,0 +1,174 @@
+"""Forms about a deployment: run it, change it, duplicate it, delete it. What was typed is never lost."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from flows.models import Deployment, WorkQueue
+from runs import actions
+from runs.models import FlowRun, Trigger
+from runs.parameter_form import fields_of, read
+from runs.views.deployment_page import deployment_of
+from runs.views.run_list import _uuid as uuid_of
+
+Errors = dict[str, list[str]]
+
+
+def messages_of(error: ValidationError) -> Errors:
+    """The messages by field; those of no field under the empty name."""
+    return dict(error.message_dict) if hasattr(error, "error_dict") else {"": list(error.messages)}
+
+
+def _general(errors: Mapping[str, list[str]], fields: set[str]) -> list[str]:
+    """What cannot be said beside a field."""
+    return [
+        message
+        for name, found in errors.items()
+        if name not in fields and not name.startswith("parameters.")
+        for message in found
+    ]
+
+
+def _parameter_errors(errors: Mapping[str, list[str]]) -> Errors:
+    return {name: found for name, found in errors.items() if name.startswith("parameters.")}
+
+
+@login_required
+def run(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
+    """Run it now, with parameters in a form made from the flow's annotations; `?from=` begins with a run's."""
+    deployment = deployment_of(request.user, deployment_id)
+    schema = deployment.parameter_schema
+    context: dict[str, Any] = {"deployment": deployment}
+    if request.method == "POST":
+        filled = read(schema, request.POST)
+        errors: Errors = filled.errors
+        if not errors:
+            try:
+                made, _ = actions.create_flow_run(
+                    deployment, parameters=filled.values, trigger=Trigger.PERSON, user=request.user
+                )
+            except ValidationError as error:
+                errors = messages_of(error)
+            else:
+                messages.success(request, f"{made.name} starts as soon as a worker has a free place.")
+                return redirect("run", made.id)
+        context |= {
+            "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors),
+            "errors": _general(errors, set(filled.errors)),
+        }
+        return render(request, "flows/deployment_run.html", context, status=422)
+    begin = dict(deployment.parameters)
+    if source := _source(request, deployment):
+        begin |= source.parameters
+        context["source"] = source
+    context["fields"] = fields_of(schema, begin)
+    return render(request, "flows/deployment_run.html", context)
+
+
+def _source(request: HttpRequest, deployment: Deployment) -> FlowRun | None:
+    """The run whose parameters the form begins with."""
+    id = uuid_of(request.GET.get("from", ""))
+    return FlowRun.objects.visible_to(request.user).filter(id=id, deployment=deployment).first() if id else None
+
+
+@login_required
+def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
+    """Change its description, tags, queue and parameters."""
+    deployment = deployment_of(request.user, deployment_id)
+    schema = deployment.parameter_schema
+    queues = WorkQueue.objects.filter(team=deployment.team).order_by("name")
+    if request.method == "POST":
+        filled = read(schema, request.POST, partial=True)
+        errors: Errors = filled.errors
+        if not errors:
+            try:
+                actions.update_deployment(
+                    deployment,
+                    user=request.user,
+                    description=request.POST.get("description", "").replace("\r\n", "\n"),
+                    tags=request.POST.get("tags", "").split(","),
+                    queue=request.POST.get("queue", ""),
+                    parameters=filled.values,
+                )
+            except ValidationError as error:
+                errors = messages_of(error)
+            else:
+                messages.success(request, "Saved.")
+                return redirect("deployment", deployment.id)
+        named = {"description", "tags", "queue"}
+        context = {
+            "deployment": deployment,
+            "queues": queues,
+            "shown": {name: request.POST.get(name, "") for name in named},
+            "wrong": {name: errors.get(name, []) for name in named},
+            "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors, partial=True),
+            "errors": _general(errors, named | set(filled.errors)),
+        }
+        return render(request, "flows/deployment_edit.html", context, status=422)
+    context = {
+        "deployment": deployment,
+        "queues": queues,
+        "shown": {
+            "description": deployment.description,
+            "tags": ", ".join(deployment.tags),
+            "queue": deployment.queue.name,
+        },
+        "fields": fields_of(schema, deployment.parameters, partial=True),
+    }
+    return render(request, "flows/deployment_edit.html", context)
+
+
+@login_required
+def duplicate(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
+    """Make another deployment like it, with other parameters."""
+    deployment = deployment_of(request.user, deployment_id)
+    schema = deployment.parameter_schema
+    if request.method == "POST":
+        filled = read(schema, request.POST, partial=True)
+        errors: Errors = filled.errors
+        name = request.POST.get("name", "")
+        if not errors:
+            try:
+                copy = actions.duplicate_deployment(deployment, name=name, parameters=filled.values, user=request.user)
+            except ValidationError as error:
+                errors = messages_of(error)
+            else:
+                copied = (
+                    "Its schedules are copied but not active: switch on what you want."
+                    if copy.schedules.exists()
+                    else ""
+                )
+                messages.success(request, f"{copy.name} is made. {copied}".strip())
+                return redirect("deployment", copy.id)
+        context = {
+            "deployment": deployment,
+            "name": name,
+            "wrong": {"name": errors.get("name", [])},
+            "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors, partial=True),
+            "errors": _general(errors, {"name", *filled.errors}),
+        }
+        return render(request, "flows/deployment_duplicate.html", context, status=422)
+    context = {
+        "deployment": deployment,
+        "name": f"{deployment.name}-copy",
+        "fields": fields_of(schema, deployment.parameters, partial=True),
+    }
+    return render(request, "flows/deployment_duplicate.html", context)
+
+
+@login_required
+def delete(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
+    """Ask, then delete it."""
+    deployment = deployment_of(request.user, deployment_id)
+    if request.method == "POST":
+        name = deployment.full_name
+        actions.delete_deployment(deployment, user=request.user)
+        messages.success(request, f"{name} is deleted. Its runs are kept.")
+        return redirect("deployments")
+    return render(request, "flows/deployment_delete.html", {"deployment": deployment})

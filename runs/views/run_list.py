@@ -1,0 +1,111 @@
+"""The list of runs, with filters; and what is scheduled."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from flows.models import Deployment, Flow
+from flows.tags import tagged
+from orchestrator.sdk.states import StateType
+from runs.models import FlowRun
+from runs.presentation import seconds_between
+from runs.reads import rows
+from runs.views import keyset
+from runs.views.live_page import LivePage
+
+STATES = {
+    "running": ("Running", (StateType.RUNNING, StateType.CANCELLING)),
+    "waiting": ("Waiting", (StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED)),
+    "completed": ("Completed", (StateType.COMPLETED,)),
+    "failed": ("Failed", (StateType.FAILED,)),
+    "crashed": ("Crashed", (StateType.CRASHED,)),
+    "cancelled": ("Cancelled", (StateType.CANCELLED,)),
+}
+PERIODS = {
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+}
+MAX_CHOICES = 200
+_FILTERS = ("state", "flow", "deployment", "tag", "since", "q", "parent")
+
+
+class RunsPage(LivePage):
+    """Runs that match the query, newest first; on the tab "upcoming" those to come, soonest first."""
+
+    template = "runs/runs.html"
+    regions = {"rows": "runs/_run_rows.html"}
+
+    @property
+    def is_upcoming(self) -> bool:
+        """Whether this is the tab of what is to come."""
+        return self.reader.query.get("tab") == "upcoming"
+
+    def context(self) -> dict[str, Any]:
+        """The rows (one query), and the choices of the filters, read when their template asks (two)."""
+        query, user = self.reader.query, self.reader.user
+        runs = FlowRun.objects.visible_to(user)
+        if self.is_upcoming:
+            found = self._filtered(runs.scheduled().filter(expected_start__gt=self.reader.now)).select_related(
+                "schedule"
+            )
+        else:
+            found = self._filtered(runs.without_upcoming(self.reader.now))
+        page, cursor = keyset.page(rows(found), query.get("cursor", ""), forwards=self.is_upcoming)
+        return {
+            "runs": with_seconds(page, self.reader.now),
+            "upcoming": self.is_upcoming,
+            "next": cursor and self.reader.link(cursor=cursor),
+            "first": self.reader.link(cursor=None) if query.get("cursor") else None,
+            "filtered": any(query.get(name) for name in _FILTERS),
+            "states": [(name, word, name in query.getlist("state")) for name, (word, _) in STATES.items()],
+            "periods": [(name, word, name == query.get("since")) for name, (word, _) in PERIODS.items()],
+            "flow_choices": lambda: Flow.objects.visible_to(user).only("id", "name").order_by("name")[:MAX_CHOICES],
+            "deployment_choices": lambda: (
+                Deployment.objects.visible_to(user)
+                .select_related("flow")
+                .only("id", "name", "flow__name")
+                .order_by("flow__name", "name")[:MAX_CHOICES]
+            ),
+            "chosen": {name: query.get(name, "") for name in _FILTERS},
+            "everything": f"{self.reader.path}?tab=upcoming" if self.is_upcoming else self.reader.path,
+        }
+
+    def _filtered(self, runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
+        query = self.reader.query
+        states = [type_ for name in query.getlist("state") if name in STATES for type_ in STATES[name][1]]
+        if states and not self.is_upcoming:
+            runs = runs.filter(state_type__in=states)
+        for name in ("flow", "deployment", "parent"):
+            if id := _uuid(query.get(name, "")):
+                runs = runs.filter(**{name: id})
+        if tag := query.get("tag"):
+            runs = runs.filter(tagged(tag))
+        if since := self._since():
+            runs = runs.filter(expected_start__gte=since)
+        if text := query.get("q", "").strip()[:200]:
+            runs = runs.filter(
+                Q(id=id) if (id := _uuid(text)) else Q(name__icontains=text) | Q(flow__name__icontains=text)
+            )
+        return runs
+
+    def _since(self) -> datetime | None:
+        period = PERIODS.get(self.reader.query.get("since", ""))
+        return self.reader.now - period[1] if period and not self.is_upcoming else None
+
+
+def with_seconds(runs: list[FlowRun], now: datetime) -> list[FlowRun]:
+    """Give each run the seconds that it took, or has taken so far."""
+    for run in runs:
+        run.seconds = seconds_between(run.start_time, run.end_time or now)
+    return runs
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
