@@ -3,6 +3,7 @@
 PostgreSQL's text has no NUL, and neither database takes a lone surrogate.
 """
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -65,9 +66,9 @@ def unix_microseconds(value: datetime) -> int:
 def plain(value: Any) -> Any:
     """Return a decoded JSON value with only such texts in it as databases take."""
     if isinstance(value, str):
-        return text(value, MAX_JSON_BYTES)
+        return text(value, sys.maxsize)
     if isinstance(value, dict):
-        return {text(str(key), MAX_JSON_BYTES): plain(item) for key, item in value.items()}
+        return {text(str(key), sys.maxsize): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):

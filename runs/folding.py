@@ -288,6 +288,8 @@ class Fold:
         tracked.touched = True
         if not current:
             return
+        if report.type == StateType.RUNNING and run.start_time is None:
+            run.start_time = bounds.moment(report.time)
         if cancelling and not report.is_final:
             # It goes on until it has heard of it (or lives on after it was given up).
             report = Report(StateType.CANCELLING.value, "Cancelling", report.time, message=run.state_message)
@@ -469,7 +471,7 @@ def exit_cause(exit_code: int | None, signal_number: int) -> str:
     """Return in words how a process ended: `killed by signal 9 (SIGKILL)`, `exit code 3`."""
     if signal_number:
         return f"killed by signal {signal_number}{_signal_name(signal_number)}"
-    if exit_code is None:
+    if not exit_code:
         return "the process ended without an ending of the run"
     return f"exit code {exit_code}"
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.utils.module_loading import import_string
 
 from flows.models import Flow
@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 MAX_REJECTED = 20  # of one batch; more are a fault of ours, and setting a whole journal aside would hide it
 _MAX_SEQUENCE = 2**53
+
+# What a fact's values can cause; anything else is a fault of ours, and no fact is to blame.
+_POISON = (DatabaseError, ValueError, OverflowError, RecursionError)
 
 _STATE_FIELDS = ("state_type", "state_name", "state_message", "error", "ended_by", "start_time", "end_time")
 _RUN_FIELDS = (*_STATE_FIELDS, "name", "state_time", "attempt", "lease_expires_at", "revision")
@@ -88,6 +91,15 @@ class Outcome:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """What the one who brings facts may speak of; see `ingest`."""
+
+    team: Team | None = None
+    within: UUID | None = None
+    tell: bool = True
+
+
 class _Held(Exception):
     """Rolls the transaction back."""
 
@@ -116,7 +128,12 @@ def parse_batch(data: bytes, max_bytes: int = MAX_REQUEST_BYTES) -> Batch:
 
 
 def ingest(
-    batch: Batch, *, team: Team | None = None, within: UUID | None = None, hold_unknown: bool = False
+    batch: Batch,
+    *,
+    team: Team | None = None,
+    within: UUID | None = None,
+    hold_unknown: bool = False,
+    tell: bool = True,
 ) -> Outcome:
     """Write the facts of a batch to the database, once, and announce what changed after the commit.
 
@@ -125,43 +142,47 @@ def ingest(
         team: Whose facts they are; the default team's without it. Runs of other teams are as if they were not there.
         within: The flow run that the sender may speak of, with its subflow runs; None: every run of the team.
         hold_unknown: Take nothing where facts name runs that are not there, since another journal may bring them.
+        tell: Whether to announce: without a server there is nobody to tell.
 
     Raises:
         UnusableBatch: The header names no journal, or another team's.
         OperationalError, InterfaceError: The database cannot be used now; what was not taken can be sent again.
         Exception: More than `MAX_REJECTED` facts cannot be stored; those and what was before them were taken.
     """
+    sender = _Sender(team, within, tell)
     try:
-        return _ingest_whole(batch, team, within, hold_unknown)
+        return _ingest_whole(batch, sender, hold_unknown)
     except _Held:
         return Outcome(held=True)
     except (OperationalError, InterfaceError, UnusableBatch):
         raise
-    except Exception:
+    except _POISON:
         # Two ingests may have made the same flow or run at the same time: the second try sees it.
         logger.debug("A batch of journal %s failed; trying once more", batch.header.journal, exc_info=True)
-    return _ingest_or_halve(replace(batch, facts=sorted(batch.facts, key=_number)), team, within, 0)
+    return _ingest_or_halve(replace(batch, facts=sorted(batch.facts, key=_number)), sender, 0)
 
 
-def abandon(header: Header, *, at: int | None = None, cause: str = "") -> Outcome:
+def abandon(header: Header, *, at: int | None = None, cause: str = "", tell: bool = True) -> Outcome:
     """Crash what a dead process left without an ending, and mark its journal as over. Idempotent.
 
     Args:
         header: Of the process's journal, which was read to its end.
         at: When it died, in microseconds since the Unix epoch; the time of its last fact when nobody saw it.
         cause: In words; a general one without it.
+        tell: As in `ingest`.
     """
     with transaction.atomic():
         journal = _lock_journal(header, None)
         if journal.ended:
             return Outcome(sequence=journal.sequence)
-        fold = _load(header, journal, [], None, None, all_owned=True)
+        fold = _load(header, journal, [], _Sender(), all_owned=True)
         time = at if at is not None else journal.clock or header.t
         fold.end_all(crash(time, cause or "the process is gone (it was killed, or its machine stopped)", Source.EXIT))
         changed = _write(fold, journal.team_id)
         journal.ended = True
         journal.save(update_fields=["ended", "updated_at"])
-        _announce_after_commit(changed)
+        if tell:
+            _announce_after_commit(changed)
     return Outcome(sequence=journal.sequence, changed=frozenset(changed))
 
 
@@ -178,13 +199,13 @@ def announce(changed: Iterable[UUID]) -> None:
         logger.exception("%s failed; pages catch up when they next ask", settings.AFTER_INGEST)
 
 
-def _ingest_whole(batch: Batch, team: Team | None, within: UUID | None, hold_unknown: bool) -> Outcome:
+def _ingest_whole(batch: Batch, sender: _Sender, hold_unknown: bool) -> Outcome:
     with transaction.atomic():
-        journal = _lock_journal(batch.header, team)
+        journal = _lock_journal(batch.header, sender.team)
         facts, repeated = _new_facts(batch.facts, journal.sequence)
         if not facts:
             return Outcome(repeated=repeated, sequence=journal.sequence)
-        fold = _load(batch.header, journal, facts, team, within)
+        fold = _load(batch.header, journal, facts, sender)
         fold.take(facts)
         if hold_unknown and fold.unknown:
             raise _Held
@@ -192,25 +213,26 @@ def _ingest_whole(batch: Batch, team: Team | None, within: UUID | None, hold_unk
         journal.sequence, journal.clock = facts[-1].n, fold.clock
         journal.ended = journal.ended or fold.ended
         journal.save(update_fields=["sequence", "clock", "ended", "updated_at"])
-        _announce_after_commit(changed)
+        if sender.tell:
+            _announce_after_commit(changed)
     return Outcome(len(facts), repeated, fold.late, fold.unknown, 0, journal.sequence, frozenset(changed))
 
 
-def _ingest_or_halve(batch: Batch, team: Team | None, within: UUID | None, rejected: int) -> Outcome:
+def _ingest_or_halve(batch: Batch, sender: _Sender, rejected: int) -> Outcome:
     """Take a batch, halving it around the facts that cannot be stored; `rejected` were set aside before."""
     try:
-        return _ingest_whole(batch, team, within, False)
+        return _ingest_whole(batch, sender, False)
     except (OperationalError, InterfaceError, UnusableBatch):
         raise
-    except Exception as error:
+    except _POISON as error:
         if len(batch.facts) <= 1:
             if rejected >= MAX_REJECTED or not batch.facts:
                 raise
-            return _reject(batch, team, error)
+            return _reject(batch, sender.team, error)
     middle = len(batch.facts) // 2
-    first = _ingest_or_halve(replace(batch, facts=batch.facts[:middle]), team, within, rejected)
+    first = _ingest_or_halve(replace(batch, facts=batch.facts[:middle]), sender, rejected)
     rest = replace(batch, facts=batch.facts[middle:])
-    return first + _ingest_or_halve(rest, team, within, rejected + first.rejected)
+    return first + _ingest_or_halve(rest, sender, rejected + first.rejected)
 
 
 def _reject(batch: Batch, team: Team | None, error: Exception) -> Outcome:
@@ -276,8 +298,7 @@ def _load(
     header: Header,
     journal: Journal,
     facts: Sequence[AnyFact],
-    team: Team | None,
-    within: UUID | None,
+    sender: _Sender,
     *,
     all_owned: bool = False,
 ) -> Fold:
@@ -298,9 +319,9 @@ def _load(
     if all_owned:
         owned = Attempt.objects.filter(journal=journal.id).exclude(state_type__in=FINAL_VALUES)
         run_ids.update(owned.values_list("flow_run_id", flat=True))
-    runs = _lock_runs(run_ids, journal.team_id if team is not None else None)
-    if within is not None:
-        runs = _descendants_or_self(runs, within)
+    runs = _lock_runs(run_ids, journal.team_id if sender.team is not None else None)
+    if sender.within is not None:
+        runs = _descendants_or_self(runs, sender.within)
     attempts: dict[UUID, dict[int, Attempt]] = {run.id: {} for run in runs}
     for attempt in Attempt.objects.filter(flow_run__in=list(attempts)):
         attempts[attempt.flow_run_id][attempt.number] = attempt

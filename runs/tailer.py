@@ -81,10 +81,16 @@ class Tailed:
 
 
 class Tailer:
-    """Brings the journals of a home in, pass by pass. Hold the home's ingest lock while using it."""
+    """Brings the journals of a home in, pass by pass. Hold the home's ingest lock while using it.
 
-    def __init__(self, home: Home) -> None:
+    Args:
+        home: Whose journals.
+        tell: Whether to announce what changed; without a server there is nobody to tell.
+    """
+
+    def __init__(self, home: Home, *, tell: bool = True) -> None:
         self.home = home
+        self._tell = tell
         self._tailed: dict[str, Tailed] = {}
         self._unusable: set[Path] = set()  # said once each, left where they are
         self._folder_mtime = -1
@@ -192,7 +198,7 @@ class Tailer:
     def _bring_in(self, journal: str, tailed: Tailed, batch: Batch, older_are_behind: bool) -> bool:
         """Hand a batch to the database; False when it has to wait for other journals, or belongs to nobody."""
         try:
-            outcome: Outcome = ingest(batch, hold_unknown=older_are_behind)
+            outcome: Outcome = ingest(batch, hold_unknown=older_are_behind, tell=self._tell)
         except UnusableBatch as error:
             self._leave(tailed.reader.segment.path, error)
             del self._tailed[journal]
@@ -217,7 +223,7 @@ class Tailer:
         elif verdict is Judgement.DEAD:
             header = tailed.reader.header
             at = time.time_ns() // 1000 if tailed.was_alive else None
-            abandon(header, at=at)
+            abandon(header, at=at, tell=self._tell)
             logger.info("The process %d of journal %s died without an ending", header.pid, journal)
             self._forget(journal, tailed)
 
@@ -280,7 +286,7 @@ def bring_in_once(home: Home, wait_seconds: float = 0.3) -> bool:
         timer.cancel()
         if not elected:
             return False
-        tailer = Tailer(home)
+        tailer = Tailer(home, tell=False)
         while tailer.pass_once():
             pass
         tailer.pass_once()  # a dead process is judged only after a read that followed the first look at its lock

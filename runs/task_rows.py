@@ -103,18 +103,18 @@ def follow(row: TaskRow, fact: TaskRunState) -> tuple[bool, EarlierAttempt | Non
         if fact.task_attempt < row.attempt:
             return False, None
         if row.state_name != AWAITING_RETRY:  # that kept it already
-            left_behind = _earlier(row, row.error, row.end_time)
+            left_behind = _earlier(row, row.error, fact)
         row.attempt = bounds.integer(fact.task_attempt)
         row.attempt_start_time = None
     elif _is_left_by_none(row, fact):
         return False, None
-    time = bounds.microseconds(fact.t)
     error = None if fact.error is None else bounds.encode(bounds.error_value(fact.error)).decode()
     if fact.name == AWAITING_RETRY:
         error = error or row.error
-        left_behind = _earlier(row, error, row.end_time or time, fact.message)
+        left_behind = _earlier(row, error, fact)
     if fact.run_name:
         row.name = bounds.text(fact.run_name, 200)
+    time = bounds.microseconds(fact.t)
     row.state_type = fact.type
     row.state_name = bounds.text(fact.name, 32)
     row.state_message = bounds.text(fact.message, bounds.MAX_MESSAGE) if fact.message else ""
@@ -135,9 +135,10 @@ def _is_left_by_none(row: TaskRow, fact: TaskRunState) -> bool:
     return not (row.state_type == _FAILED and fact.name == AWAITING_RETRY)
 
 
-def _earlier(row: TaskRow, error: str | None, ended: int | None, message: str = "") -> EarlierAttempt:
-    """The attempt that a row leaves behind: as it ended, or Failed where the next one began without a word on that."""
-    ended_itself = row.state_type in FINAL_VALUES
+def _earlier(row: TaskRow, error: str | None, next_fact: TaskRunState) -> EarlierAttempt:
+    """The attempt that a row leaves behind: as it ended, or Failed at the fact that moves on without a word on that."""
+    ended_itself = row.state_type in FINAL_VALUES and row.ended_by != CLOSED
+    message = next_fact.message if next_fact.name == AWAITING_RETRY else ""
     return EarlierAttempt(
         task_run_id=row.id,
         number=row.attempt,
@@ -146,5 +147,5 @@ def _earlier(row: TaskRow, error: str | None, ended: int | None, message: str = 
         state_message=row.state_message if ended_itself else bounds.text(message, bounds.MAX_MESSAGE),
         error=error,
         start_time=row.attempt_start_time,
-        end_time=ended,
+        end_time=row.end_time if ended_itself else bounds.microseconds(next_fact.t),
     )
