@@ -93,7 +93,7 @@ def _convert_by_pydantic(value: Any, annotation: Any) -> Any:
         raise ValueError("; ".join(map(_lower, details))) from None
 
 
-def _convert_custom(annotation: type, value: Any) -> Any:
+def _convert_custom(annotation: Any, value: Any) -> Any:
     """Fit a value to a class that msgspec does not know."""
     if isinstance(annotation, type):
         if isinstance(value, annotation):
@@ -102,8 +102,6 @@ def _convert_custom(annotation: type, value: Any) -> Any:
             return annotation(value)
         if annotation is complex and isinstance(value, int | float | str):
             return complex(value)
-        if annotation in (range, types.NoneType):
-            raise TypeError
         raise ValueError(f"Expected `{annotation.__qualname__}`")
     return value
 

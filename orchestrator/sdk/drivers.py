@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -113,9 +114,12 @@ def drive_generator(life: Life) -> Generator[Any, Any, State]:
     effect = life.advance()
     while effect is not None:
         try:
-            value = (
-                (yield from _iterate(life.run)) if type(effect) is Call else BLOCKING[type(effect)](effect, life.run)
-            )
+            if type(effect) is Call:
+                value = yield from _iterate(life.run)
+            else:
+                value = BLOCKING[type(effect)](effect, life.run)
+        except GeneratorExit:  # the caller has seen enough
+            effect = life.advance(Outcome())
         except BaseException as error:
             effect = life.interrupt(error)
         else:
@@ -129,12 +133,14 @@ async def drive_async_generator(life: Life, ended: Callable[[State], None]) -> A
     while effect is not None:
         try:
             if type(effect) is Call:
-                outcome = Outcome()
-                async for item in _iterate_async(life.run, outcome):
-                    yield item
-                value: Any = outcome
+                value: Any = Outcome()
+                async with aclosing(_iterate_async(life.run, value)) as items:
+                    async for item in items:
+                        yield item
             else:
                 value = await ASYNC[type(effect)](effect, life.run)
+        except GeneratorExit:  # the caller has seen enough
+            effect = life.advance(Outcome())
         except BaseException as error:
             effect = life.interrupt(error)
         else:
@@ -234,15 +240,16 @@ def _iterate(run: FlowRun | TaskRun) -> Generator[Any, Any, Outcome]:
                 generator.close()
                 return Outcome(timed_out=True)
             current.set(before)
-            try:
-                sent = yield item
-            except GeneratorExit:  # the caller has seen enough
-                generator.close()
-                return Outcome()
+            sent = yield item
             before = current.get()
             current.set(run)
     except StopIteration as stop:
         return Outcome(stop.value)
+    except GeneratorExit:
+        current.set(run)
+        if generator is not None:
+            generator.close()
+        raise
     except BaseException as error:
         hide_engine(error)
         return Outcome(error=error)
@@ -352,7 +359,7 @@ async def _iterate_async(run: FlowRun | TaskRun, outcome: Outcome) -> AsyncGener
                     current.set(run)
             finally:
                 await generator.aclose()
-    except GeneratorExit:  # the caller has seen enough
+    except GeneratorExit:
         raise
     except BaseException as error:
         hide_engine(error)

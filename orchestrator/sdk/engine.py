@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, nullcontext
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -126,29 +127,21 @@ def new_flow_run(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords,
 
 def live(run: FlowRun) -> State:
     """Live a flow run in this thread, whatever the kind of its function."""
-    if run.parent is not None:
-        return _drive_flow(run)
-    with session(run):
-        return _drive_flow(run)
-
-
-def _drive_flow(run: FlowRun) -> State:
     life = Life(flow_run_life(run), run)
-    try:
-        state = drive(life, life.advance())
-        assert state is not None
-        return state
-    finally:
-        _close_runner(run)
+    with nullcontext() if run.parent is not None else session(run):
+        try:
+            state = drive(life, life.advance())
+            assert state is not None
+            return state
+        finally:
+            _close_runner(run)
 
 
 async def live_async(run: FlowRun) -> State:
     """Live a flow run in the running event loop."""
     life = Life(flow_run_life(run), run)
     try:
-        if run.parent is not None:
-            return await drive_async(life)
-        with session(run):
+        with nullcontext() if run.parent is not None else session(run):
             return await drive_async(life)
     finally:
         _close_runner(run)
@@ -166,9 +159,7 @@ async def _call_flow_async(run: FlowRun, return_state: bool) -> Any:
 
 def _call_generator_flow(run: FlowRun) -> Generator[Any, Any, Any]:
     try:
-        if run.parent is not None:
-            return (yield from _finish_generator(Life(flow_run_life(run), run)))
-        with session(run):
+        with nullcontext() if run.parent is not None else session(run):
             return (yield from _finish_generator(Life(flow_run_life(run), run)))
     finally:
         _close_runner(run)
@@ -176,13 +167,10 @@ def _call_generator_flow(run: FlowRun) -> Generator[Any, Any, Any]:
 
 async def _call_async_generator_flow(run: FlowRun) -> AsyncGenerator[Any, Any]:
     try:
-        if run.parent is not None:
-            async for item in _finish_async_generator(Life(flow_run_life(run), run)):
-                yield item
-            return
-        with session(run):
-            async for item in _finish_async_generator(Life(flow_run_life(run), run)):
-                yield item
+        with nullcontext() if run.parent is not None else session(run):
+            async with aclosing(_finish_async_generator(Life(flow_run_life(run), run))) as items:
+                async for item in items:
+                    yield item
     finally:
         _close_runner(run)
 
@@ -219,8 +207,9 @@ def _finish_generator(life: Life) -> Generator[Any, Any, Any]:
 async def _finish_async_generator(life: Life) -> AsyncGenerator[Any, Any]:
     states: list[State] = []
     try:
-        async for item in drive_async_generator(life, states.append):
-            yield item
+        async with aclosing(drive_async_generator(life, states.append)) as items:
+            async for item in items:
+                yield item
         _hand_over(states[0], return_state=False)
     except GeneratorExit:
         raise

@@ -66,6 +66,8 @@ def task_run_life(run: TaskRun, created: bool = False) -> Machine:
         state = yield from _task_attempts(run, created)
         if reuse is not None and state.type is StateType.COMPLETED:
             reuse.keep(run, state)
+    except GeneratorExit:  # thrown away half-way
+        raise
     except BaseException as error:  # what interrupts the engine itself; user code's own errors come as outcomes
         state = ending_of(run, Outcome(error=error))
     yield from _enter_task_state(run, state, True)
@@ -191,6 +193,8 @@ def flow_run_life(run: FlowRun) -> Machine:
             state = ending_of(run, outcome)
         else:
             state = yield from _flow_attempts(run)
+    except GeneratorExit:  # thrown away half-way
+        raise
     except BaseException as error:  # what interrupts the engine itself; user code's own errors come as outcomes
         state = ending_of(run, Outcome(error=error))
         if not announced:
