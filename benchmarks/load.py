@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+CALM_CORES = 0.1  #: more than this disturbs a measurement
+
 # /proc/stat is counted in ticks of 10 ms: a short round may seem to have this much more or less.
 _BLUR_SECONDS = 0.03
 

@@ -36,6 +36,7 @@ class Row:
     bound: Bound | None = None
     note: str = ""
     problem: str = ""  #: why it was not measured, or does not count
+    others_cores: float | None = None  #: how many cores others used meanwhile; None until it is known
     skipped: bool = False  #: with a problem: something that this machine lacks, so that it is no failure
 
     @property

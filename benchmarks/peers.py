@@ -75,8 +75,9 @@ def compare(quick: bool) -> list[str]:
         try:
             rounds = measure(peers, quick)
         except BenchmarkError as error:
-            rounds = Rounds({}, {OURS: str(error)}, "")
-        cells.append((what, *(_cell(rounds, name, unit, faster_is_less) for name in names), rounds.note))
+            rounds = Rounds({}, {OURS: str(error)})
+        note = "; ".join(filter(None, [rounds.note, table.disturbance(rounds.others_cores)]))
+        cells.append((what, *(_cell(rounds, name, unit, faster_is_less) for name in names), note))
     cells.append(("a finished task is", "in the journal, not synced", *(peer.durability for peer in peers), ""))
     return [*table.aligned(cells, right=set()), "", EXPLAINED]
 

@@ -4,10 +4,9 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.load import OtherLoad
+from benchmarks.load import CALM_CORES, OtherLoad
 from benchmarks.measures import BenchmarkError
 
-CALM_CORES = 0.1
 FEWEST_ROUNDS = 3
 
 
@@ -17,7 +16,8 @@ class Rounds:
 
     values: Mapping[str, tuple[float, ...]]
     problems: Mapping[str, str]  #: contenders that failed, and why; they have no values
-    note: str  #: how many rounds, and what else used the processors
+    note: str = ""  #: how many rounds
+    others_cores: float = 0.0  #: how many cores others used in the most disturbed of them
 
     def ratios(self, name: str, to: str) -> tuple[float, float, float]:
         """Return the median, least and greatest of the per-round ratios of one contender to another."""
@@ -48,11 +48,7 @@ def interleave(contenders: Mapping[str, Callable[[], float]], rounds: int, *, wa
     kept = calm if len(calm) >= min(FEWEST_ROUNDS, rounds) else taken
     names = [name for name in contenders if name not in problems]
     values = {name: tuple(measured[name] for _, measured in kept) for name in names}
-    return Rounds(values, problems, _note(len(kept), len(taken), max((cores for cores, _ in kept), default=0.0)))
-
-
-def _note(kept: int, taken: int, cores: float) -> str:
-    note = f"{kept} round{'s' if kept != 1 else ''}"
-    if kept < taken:
-        note += f" ({taken - kept} disturbed, dropped)"
-    return note if cores <= CALM_CORES else f"{note}; others used {cores:.1f} cores"
+    note = f"{len(kept)} round{'s' if len(kept) != 1 else ''}"
+    if len(kept) < len(taken):
+        note += f" ({len(taken) - len(kept)} disturbed, dropped)"
+    return Rounds(values, problems, note, max(cores for cores, _ in kept))

@@ -90,7 +90,8 @@ def peak_megabytes(count: int) -> float:
 def row(what: str, unit: str, rounds: Rounds, name: str, bound: Bound | None, note: str = "") -> Row:
     """Make a row of what one contender measured."""
     notes = "; ".join(filter(None, [note, rounds.note]))
-    return Row(what, unit, rounds.values.get(name, ()), bound, notes, rounds.problems.get(name, ""))
+    values, problem = rounds.values.get(name, ()), rounds.problems.get(name, "")
+    return Row(what, unit, values, bound, notes, problem, others_cores=rounds.others_cores)
 
 
 def hello_in_new_home() -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from benchmarks.load import CALM_CORES
 from benchmarks.measures import Bound, Row
 
 HEADINGS = ("what", "hold", "measured", "least – most", "holds", "notes")
@@ -38,12 +39,17 @@ def quantity(value: float, unit: str) -> str:
     return f"{digits}{'' if unit.startswith('/') else ' '}{unit}"
 
 
+def disturbance(others_cores: float) -> str:
+    """Return a note on what else used the processors; empty when that was too little to matter."""
+    return f"others used {others_cores:.1f} cores" if others_cores > CALM_CORES else ""
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     least, most = (quantity(end(row.values), row.unit) for end in (min, max)) if row.values else ("", "")
     spread = f"{least} – {most}" if len(row.values) > 1 else ""
     measured = quantity(row.measured, row.unit) if row.values else "–"
     holds = {True: "yes", False: "NO", None: ""}[row.holds]
-    note = "; ".join(filter(None, [row.problem, row.note]))
+    note = "; ".join(filter(None, [row.problem, row.note, disturbance(row.others_cores or 0.0)]))
     return (row.what, _bound(row.bound, row.unit), measured, spread, holds, note)
 
 
