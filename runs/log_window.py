@@ -67,7 +67,7 @@ def window(run: FlowRun, wanted: LogFilter, before: UUID | None = None) -> LogWi
 
 
 def last_ids(run: FlowRun, wanted: LogFilter, known: Sequence[UUID] = ()) -> list[UUID]:
-    """Return the ids of the last `LINES` lines, oldest first; with known ids only of those that may be near their end."""
+    """Return the ids of the last `LINES` lines, oldest first; with known ids only of lines near the end of those."""
     lines = wanted.lines(run)
     if known:
         lines = lines.filter(id__gte=_floor(known[-1]))

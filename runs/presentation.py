@@ -84,11 +84,15 @@ def duration(seconds: float | None) -> str:
 
 def duration_range(low: float, high: float) -> str:
     """Return a range of durations, the unit said once where both share it: `44 to 52 s`."""
-    first, last = duration(low), duration(high)
+    first, last = _rounded(low), _rounded(high)
     if first == last:
         return f"about {first}"
     first_number, _, first_unit = first.partition(" ")
     return f"{first_number} to {last}" if first_unit == last.partition(" ")[2] else f"{first} to {last}"
+
+
+def _rounded(seconds: float) -> str:
+    return f"{seconds:.0f} s" if 9.95 <= seconds < 59.5 else duration(seconds)
 
 
 def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
@@ -125,7 +129,8 @@ def upcoming_clock(moment: datetime, now: datetime) -> str:
     """Return when something will be: `15:00`, `tomorrow 02:00`, `Mon 08:00`, `3 Dec 08:00`."""
     local, today = timezone.localtime(moment), timezone.localtime(now)
     days = (local.date() - today.date()).days
-    time = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+    soon = moment - now < timedelta(hours=1)
+    time = f"{local:%H:%M:%S}" if local.second and soon else f"{local:%H:%M}"
     if days == 0:
         return time
     if days == 1:

@@ -131,10 +131,12 @@ def strips(field: str, ids: Sequence[UUID], now: datetime, user: User) -> dict[U
 
 def _strip(newest_first: list[FlowRun], now: datetime) -> Strip:
     took = [seconds_between(run.start_time, run.end_time or now) for run in newest_first]
-    longest = max([seconds for seconds in took if seconds], default=0)
+    lengths = sorted(seconds for seconds in took if seconds)
+    # one run that hangs must not make the others look alike
+    longest = min(lengths[-1], 3 * lengths[len(lengths) // 2]) if lengths else 0
     marks = []
     for index, (run, seconds) in enumerate(zip(newest_first, took, strict=True)):
-        height = 12 + 82 * (seconds or 0) / longest if longest else 30.0
+        height = 12 + 82 * min((seconds or 0) / longest, 1) if longest else 30.0
         x = (STRIP_RUNS - 1 - index) * 100 / STRIP_RUNS
         marks.append(Mark(round(x, 2), round(98 - height, 1), round(height, 1), look(run.state_type).css))
     ended = [run for run in newest_first if run.is_final]

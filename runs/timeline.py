@@ -187,8 +187,20 @@ def _rows_of(group: _Group, axis: _Axis, opened: bool) -> list[Row]:
     shown = group.children if opened else group.children[:FIRST_FEW]
     rows = [_group_row(group, axis, opened), *(_row_of(child, axis, indent=True) for child in shown)]
     if shown and (left := group.size - len(shown)):
-        rows.append(Row(f"{left:,} more", look(_state(group)), [], "", key=group.key, indent=True, more=left))
+        rows.append(_rest_row(group, group.children[len(shown) :], left, axis))
     return rows
+
+
+def _rest_row(group: _Group, rest: list[TaskRun], left: int, axis: _Axis) -> Row:
+    """The row that stands for the task runs which are not shown; drawn where all of them were read."""
+    bars: list[Bar | None] = []
+    if len(rest) == left and all(StateType(child.state_type) in FINAL for child in rest):
+        seen = look(worst({child.state_type for child in rest}))
+        starts = [child.start_time for child in rest if child.start_time]
+        ends = [child.end_time for child in rest if child.end_time]
+        bars = [axis.bar(min(starts), max(ends), seen.css, seen.word)] if starts and ends else []
+    name = f"{left:,} more"
+    return Row(name, look(_state(group)), [bar for bar in bars if bar], "", key=group.key, indent=True, more=left)
 
 
 def _state(group: _Group) -> StateType:
@@ -251,7 +263,7 @@ def _bars(child: TaskRun, axis: _Axis) -> list[Bar]:
         current = None  # the next attempt has not begun
     waited_until = current or (child.end_time if final else None)
     bars.append(axis.bar(waiting_since, waited_until, "wait", "waiting" if not (current or final) else "waited"))
-    if current and not (child.state_name == "AwaitingRetry"):
+    if current and child.state_name != "AwaitingRetry":
         bars.append(axis.bar(current, child.end_time if final else None, seen.css, seen.word))
     return [bar for bar in bars if bar]
 

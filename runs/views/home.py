@@ -1,13 +1,15 @@
 """Home: what runs, what needs attention, what is next, and how it went."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from orchestrator.sdk.states import StateType
 from runs import reads
 from runs.models import FlowRun
-from runs.presentation import clock, several
+from runs.presentation import several
 from runs.views.live_page import LivePage
 
 ROWS = 8
@@ -57,9 +59,15 @@ class HomePage(LivePage):
             "flows": flows,
             "strips": reads.strips("flow", [flow.id for flow in flows], now, user),
             "bars": _bars(half_hours),
-            "ticks": [clock(now - timedelta(hours=hours), now)[:-3] for hours in (24, 18, 12, 6)],
+            "ticks": _ticks(now),
             **_rates(runs, half_hours, now),
         }
+
+
+def _ticks(now: datetime) -> list[str]:
+    """The times below the chart, in the reader's zone."""
+    times = [timezone.localtime(now - timedelta(hours=hours)) for hours in (24, 18, 12, 6)]
+    return [f"yesterday {times[0]:%H:%M}", *(f"{time:%H:%M}" for time in times[1:])]
 
 
 def _rates(runs: Any, half_hours: dict[int, dict[str, int]], now: Any) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class LivePage(ABC):
 
     def _render(self, context: dict[str, Any]) -> dict[str, Region]:
         return {
-            name: Region(name, mark_safe(render_to_string(partial, context).strip()))  # noqa: S308  a template's output
+            name: Region(name, mark_safe(render_to_string(partial, context).strip()))
             for name, partial in self.regions.items()
         }
 

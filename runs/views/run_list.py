@@ -57,7 +57,7 @@ class RunsPage(LivePage):
         page, cursor = keyset.page(rows(found), query.get("cursor", ""), forwards=self.is_upcoming)
         return {
             "runs": with_seconds(page, self.reader.now),
-            "upcoming": self.is_upcoming,
+            "is_upcoming": self.is_upcoming,
             "next": cursor and self.reader.link(cursor=cursor),
             "first": self.reader.link(cursor=None) if query.get("cursor") else None,
             "filtered": any(query.get(name) for name in _FILTERS),

@@ -96,7 +96,8 @@ class RunPage(LivePage):
             "can_cancel": not run.is_final and run.state_type != StateType.CANCELLING,
             "can_retry": run.is_final and run.deployment_id and run.state_type != StateType.COMPLETED,
             "can_rerun": run.is_final and run.deployment_id,
-            "late_seconds": self._late_seconds(),
+            "late_seconds": self._late_words(),
+            "waited": self._late_words(at_least=1) if run.deployment_id else "",
             "traceback": self._traceback(),
             "timeline": self._timeline(),
             "task_run": self._task_run(),
@@ -115,9 +116,10 @@ class RunPage(LivePage):
             "by_type": by_type,
         }
 
-    def _late_seconds(self) -> str:
+    def _late_words(self, at_least: float = 0) -> str:
+        """How long after its time the run began; empty for later attempts, which are not about its time."""
         seconds = seconds_between(self.run.scheduled_for or self.run.expected_start, self.run.start_time)
-        return duration(seconds) if seconds is not None and self.run.attempt <= 1 else ""
+        return duration(seconds) if seconds is not None and seconds >= at_least and self.run.attempt <= 1 else ""
 
     def _traceback(self) -> str:
         error = self.run.error or {}
