@@ -121,18 +121,21 @@ def cancel_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
         The run as it is now.
 
     Raises:
-        ValidationError: The run has ended (code `conflict`).
+        ValidationError: The run has ended, or it is a subflow's, which stops with its parent (code `conflict`).
     """
+    if run.trigger == Trigger.SUBFLOW:
+        raise ValidationError("This run is part of another run, in the same process. Cancel that one.", CONFLICT)
     by = f" by {user}" if user else ""
     with transaction.atomic():
         now = database_now()
         one = FlowRun.objects.filter(pk=run.pk)
+        one.select_for_update().values_list("pk").first()  # a worker must not give it back between the two updates
         # A run between two of its own attempts is SCHEDULED too (AwaitingRetry), but has a lease and a process.
         waiting = one.filter(state_type__in=[StateType.SCHEDULED, StateType.PAUSED], lease_expires_at=None)
         ended = waiting.update(
             state_type=StateType.CANCELLED,
             state_name="Cancelled",
-            state_message=f"Cancelled{by} before it started.",
+            state_message=f"Cancelled{by} while it waited.",
             state_time=now,
             end_time=now,
             cancel_requested_at=now,

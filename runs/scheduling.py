@@ -339,7 +339,7 @@ def _say(messages: Sequence[tuple[FlowRun, str]], now: datetime) -> None:
 
 def _unclaimed(deployment: Deployment) -> Any:
     """Runs of a deployment that no worker has had."""
-    return FlowRun.objects.scheduled().filter(deployment=deployment, attempt=0, lease_expires_at=None)
+    return FlowRun.objects.unclaimed().filter(deployment=deployment, attempt=0)
 
 
 def _delete_upcoming(deployment: Deployment, now: datetime) -> None:
@@ -360,7 +360,7 @@ def _skip_waiting(deployment: Deployment, running: Sequence[Schedule], now: date
 
 def _cancel(runs: Any, name: str, message: str, now: datetime) -> None:
     """End runs that still wait unclaimed (a compare-and-set), and announce them."""
-    waiting = runs.filter(state_type=StateType.SCHEDULED, attempt=0, lease_expires_at=None)
+    waiting = runs.unclaimed().filter(attempt=0)
     ids = list(waiting.select_for_update(skip_locked=True).values_list("pk", flat=True))
     if not ids:
         return
