@@ -5,16 +5,20 @@ until its time. Workers also look by themselves every second, so a bell only mak
 """
 
 import logging
+import os
+import threading
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache, partial
+from queue import Full, Queue
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from celery import Celery
 
     from flows.models import WorkQueue
     from runs.models import FlowRun
@@ -25,6 +29,9 @@ EXPIRE_SECONDS: Final = 60  # an unheard bell is dropped after this; the tick ri
 # One quick second try, over a new connection: the broker may have been restarted since the last bell.
 _RETRY: Final = {"max_retries": 2, "interval_start": 0, "interval_step": 0.05, "interval_max": 0.1}
 
+MAX_WAITING: Final = 1000
+Message: TypeAlias = "Callable[[Celery], object]"
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,24 +41,14 @@ def ring(queue: "WorkQueue", at: datetime | None = None) -> None:
 
 
 def send(celery_queue: str, at: datetime | None = None) -> None:
-    """Ring now. Never raises: without a broker the workers' own sweep finds the run."""
+    """Ring now. Returns at once and never raises: without a broker the workers' own sweep finds the run."""
     arguments = {"queue": celery_queue, "at": at.isoformat() if at else None}
-    _deliver(
-        lambda app: app.send_task(
-            RING_JOB, kwargs=arguments, queue=celery_queue, expires=EXPIRE_SECONDS, retry_policy=_RETRY
-        )
-    )
+    _post(partial(_ring, celery_queue, arguments))
 
 
 def send_unheard(celery_queue: str) -> None:
     """Ring now, unless earlier bells still lie there unheard: a queue without workers does not pile them up."""
-    _deliver(lambda app: None if _waiting(app, celery_queue) else send(celery_queue))
-
-
-def _waiting(app: Any, celery_queue: str) -> int:
-    """How many bells of a queue nobody took yet."""
-    with app.pool.acquire(block=True) as connection, connection.channel() as channel:
-        return int(channel._size(celery_queue))  # a passive declaration raises for an empty queue
+    _post(partial(_ring_if_silent, celery_queue, {"queue": celery_queue, "at": None}))
 
 
 def ring_cancel(run: "FlowRun") -> None:
@@ -60,20 +57,52 @@ def ring_cancel(run: "FlowRun") -> None:
 
 
 def send_cancel(run_id: UUID) -> None:
-    """Tell every worker now; the one that has the run looks at its row. Never raises: leases are a sweep behind it."""
-    _deliver(lambda app: app.control.broadcast(CANCEL_COMMAND, arguments={"run": str(run_id)}))
+    """Tell every worker; the one that has the run looks at its row now. Renewing leases is the sweep behind it."""
+    _post(partial(_broadcast, {"run": str(run_id)}))
 
 
-def _deliver(send_to: "Callable[[Any], object]") -> None:
+def _ring(celery_queue: str, arguments: dict[str, Any], app: "Celery") -> None:
+    app.send_task(RING_JOB, kwargs=arguments, queue=celery_queue, expires=EXPIRE_SECONDS, retry_policy=_RETRY)
+
+
+def _ring_if_silent(celery_queue: str, arguments: dict[str, Any], app: "Celery") -> None:
+    with app.pool.acquire(block=True) as connection, connection.channel() as channel:
+        waiting = channel._size(celery_queue)  # a passive declaration raises for an empty queue
+    if not waiting:
+        _ring(celery_queue, arguments, app)
+
+
+def _broadcast(arguments: dict[str, Any], app: "Celery") -> None:
+    app.control.broadcast(CANCEL_COMMAND, arguments=arguments)
+
+
+def _post(message: "Message") -> None:
     if not settings.BROKER_URL and not settings.HOME.broker_socket.exists():
         return  # no server runs on this home
+    try:
+        _sender(os.getpid()).put_nowait(message)
+    except Full:
+        _log.info("The broker is slow: a wake-up was dropped.")
+
+
+@cache
+def _sender(pid: int) -> "Queue[Message]":
+    """Return the queue of the thread that sends, so that a slow broker holds up nobody's commit. One a process."""
+    messages: Queue[Message] = Queue(MAX_WAITING)
+    threading.Thread(target=_send_all, args=[messages], name="bells", daemon=True).start()
+    return messages
+
+
+def _send_all(messages: "Queue[Message]") -> None:
     # 0.2 s and 20 MB, which a reader of the database does not pay.
     from kombu.exceptions import KombuError
     from redis.exceptions import RedisError
 
     from orchestrator.celery import app
 
-    try:
-        send_to(app)
-    except (OSError, KombuError, RedisError) as error:
-        _log.info("The broker did not take a wake-up: %s", error)
+    while True:
+        message = messages.get()
+        try:
+            message(app)
+        except (OSError, KombuError, RedisError) as error:
+            _log.info("The broker did not take a wake-up: %s", error)

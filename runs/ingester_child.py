@@ -8,13 +8,20 @@ from typing import Final
 
 from django.conf import settings
 
-FREE_LOOKS: Final = 2  # a supervisor that restarts its own ingester comes first
+FREE_LOOKS: Final = 3  # a second apart: a server that restarts its own ingester comes first
+# The kernel ends it with the worker (PR_SET_PDEATHSIG, SIGTERM), even a worker that was killed.
+_START: Final = """
+import ctypes, runpy, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)
+runpy.run_module("orchestrator.ingester", run_name="__main__", alter_sys=True)
+"""
 
 _log = logging.getLogger(__name__)
 
 
 class IngesterChild:
-    """Starts `python -m orchestrator.ingester` when nobody has held the home's ingest lock for two looks."""
+    """Starts `python -m orchestrator.ingester` when nobody holds the home's ingest lock for some looks in a row."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -32,7 +39,7 @@ class IngesterChild:
             self._free_looks = 0
             _log.info("Nobody brings this home's journals in: this worker does.")
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.ingester"], cwd=settings.HOME.root, stdin=subprocess.DEVNULL
+                [sys.executable, "-c", _START], cwd=settings.HOME.root, stdin=subprocess.DEVNULL
             )
 
     def stop(self) -> None:

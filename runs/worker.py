@@ -72,6 +72,7 @@ class RunWorker:
         self._later_lock = threading.Lock()
         self._ended: list[_Ending] = []  # in order; told a moment later
         self._ingester = IngesterChild()
+        self._ingester_at = 0.0
         self._threads: list[threading.Thread] = []
 
     # Called by Celery's boot steps
@@ -145,6 +146,7 @@ class RunWorker:
                 self._wake.wait(self._until_next_bell())
                 self._wake.clear()
                 close_old_connections()
+                self._look_at_ingester()
                 with _database("claim runs"):
                     self._listen()
                     self._fill()
@@ -152,6 +154,12 @@ class RunWorker:
                     self._tell_endings()
         finally:
             connection.close()
+
+    def _look_at_ingester(self) -> None:
+        now = time.monotonic()
+        if now >= self._ingester_at and not self._draining.is_set():
+            self._ingester_at = now + SWEEP_SECONDS
+            self._ingester.ensure()
 
     def _until_next_bell(self) -> float:
         with self._later_lock:
@@ -245,8 +253,6 @@ class RunWorker:
                 with _database("extend leases"):
                     self._renew()
                     Worker.objects.filter(pk=self._row.pk).update(heartbeat_at=timezone.now())
-                if not self._draining.is_set():
-                    self._ingester.ensure()
         finally:
             connection.close()
 

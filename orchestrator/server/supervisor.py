@@ -4,6 +4,7 @@ One thread. It wakes when a part ends, when a signal comes, when a worker says t
 to repeat what the logs gained.
 """
 
+import gc
 import http.client
 import os
 import select
@@ -90,6 +91,8 @@ class Server:
         """Load Django, let the parts import theirs, prepare the database meanwhile, and open the gate."""
         os.environ.update(self._environment)
         load_site()
+        gc.collect()
+        gc.freeze()  # what was loaded by now stays shared with the forked parts
         self._processes = [self._process(part) for part in self._parts()]
         gate, gate_writer = os.pipe()
         self._own_fds = [gate_writer]

@@ -20,7 +20,7 @@ START_SECONDS = 60
 ORCHESTRATOR = [str(Path(sys.executable).with_name("orchestrator"))]
 Value = TypeVar("Value")
 
-FLOWS = '''
+FLOWS = """
 import os, signal, sys, time
 from pathlib import Path
 from orchestrator import flow
@@ -42,7 +42,7 @@ def stubborn():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("no", flush=True)
     time.sleep(60)
-'''
+"""
 
 
 @dataclass(slots=True)
@@ -107,10 +107,16 @@ class RunningServer:
         return until(look, seconds, lambda: f"{run_id} is {self.flow_run(run_id)}")
 
 
-def command(environment: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a verb of the command line in an environment."""
+def command(environment: Mapping[str, str], *words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run a verb of the command line in an environment, with this on its standard input."""
     return subprocess.run(
-        [*ORCHESTRATOR, *words], env=dict(environment), text=True, capture_output=True, check=False, timeout=60
+        [*ORCHESTRATOR, *words],
+        env=dict(environment),
+        input=typed,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
 
 
