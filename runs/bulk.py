@@ -139,7 +139,11 @@ def insert(table: Table, rows: Iterable[Sequence[Any]]) -> None:
         if connection.vendor == "sqlite":
             cursor.executemany(_insert_into(table), list(values))
             return
-        with cursor.copy(f"COPY {table.name} ({_list(name for name, _ in table.columns)}) FROM STDIN") as copy:
+        # Django wraps what `execute` raises, and does not know COPY.
+        with (
+            connection.wrap_database_errors,
+            cursor.copy(f"COPY {table.name} ({_list(name for name, _ in table.columns)}) FROM STDIN") as copy,
+        ):
             for row in values:
                 copy.write_row(row)
 
@@ -153,7 +157,12 @@ def update(table: Table, rows: Iterable[Sequence[Any]]) -> None:
             assignments = ", ".join(f"{_quote(name)} = %s" for name in names[1:])
             cursor.executemany(f"UPDATE {table.name} SET {assignments} WHERE {_quote(names[0])} = %s", values)
             return
+        jsons = [name for name, type_ in table.columns if type_ == "jsonb"]
         data = [dict(zip(names, row, strict=True)) for row in _written(table, rows)]
+        for row in data:
+            for name in jsons:
+                if row[name] is not None:
+                    row[name] = msgspec.Raw(row[name].encode())
         assignments = ", ".join(f"{_quote(name)} = new.{_quote(name)}" for name in names[1:])
         record = ", ".join(f"{_quote(name)} {type_}" for name, type_ in table.columns)
         cursor.execute(

@@ -242,6 +242,21 @@ def test_a_task_run_waiting_for_its_retry_says_when() -> None:
     )  # fmt: skip
 
 
+def test_an_error_is_the_same_whether_it_comes_with_the_task_run_or_later() -> None:
+    script = Process().begin()
+    task = script.task()
+    script.ingest()
+    script.task_state(task, "FAILED", error=error())
+    script.ingest()
+    script.task_state(task, "RUNNING", "Retrying", task_attempt=2)
+    script.ingest()
+    expected = {"type": "ValueError", "message": "boom", "traceback": "Traceback …"}
+    assert TaskRunAttempt.objects.get().error == expected
+    script.task_state(task, "FAILED", task_attempt=2, error=error())
+    script.ingest()
+    assert TaskRun.objects.get().error == expected
+
+
 def test_a_failure_followed_by_the_next_attempt_is_kept_too() -> None:
     script = Process().begin()
     task = script.task()
