@@ -16,7 +16,8 @@ from orchestrator.sdk.states import FINAL, StateType
 from runs.models import FlowRun, TaskRun
 from runs.presentation import Look, duration, look, seconds_between, several, worst
 
-MAX_GROUPS = 60
+MAX_GROUPS = 30
+MAX_ROWS = 2000  # of aggregates; a run with more tasks than that shows the last ones
 SHOW_ALL_UP_TO = 40  # task runs: fewer are all read, and each group shows its first few
 FIRST_FEW = 3
 MAX_OPENED = 50
@@ -138,13 +139,22 @@ def _groups(run: FlowRun) -> tuple[list[_Group], int]:
             start=Min("start_time"),
             end=Max(Coalesce("end_time", "attempt_start_time", "start_time")),
         )
-        .order_by("created", "key")[: MAX_GROUPS * 10]
+        .order_by("-created", "key")[:MAX_ROWS]
     )
     groups: dict[str, _Group] = {}
     for row in found:
         groups.setdefault(row["key"], _Group(row["key"], row["task"])).add(row)
     ordered = sorted(groups.values(), key=lambda group: (group.created, group.key))
-    return ordered[:MAX_GROUPS], max(len(ordered) - MAX_GROUPS, 0)
+    return _most_telling(ordered), max(len(ordered) - MAX_GROUPS, 0)
+
+
+def _most_telling(ordered: list[_Group]) -> list[_Group]:
+    """At most `MAX_GROUPS`: what is not simply completed, then what was called last; in order."""
+    if len(ordered) <= MAX_GROUPS:
+        return ordered
+    by_interest = sorted(enumerate(ordered), key=lambda item: (set(item[1].states) == {StateType.COMPLETED}, -item[0]))
+    kept = {index for index, _ in by_interest[:MAX_GROUPS]}
+    return [group for index, group in enumerate(ordered) if index in kept]
 
 
 def _read_children(run: FlowRun, groups: list[_Group], opened: set[str]) -> None:
