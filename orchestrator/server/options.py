@@ -38,8 +38,14 @@ class Options:
         return f"http://{host}:{self.port}"
 
 
-def server_environment(home: Home, options: Options, address: broker.Address) -> dict[str, str]:
-    """Return the environment of the parts: the person's own, and what follows from the options."""
+def server_environment(home: Home, options: Options, address: broker.Address | None) -> dict[str, str]:
+    """Return the environment of the parts: the person's own, and what follows from the options.
+
+    Args:
+        home: The server's home.
+        options: What the person asked for.
+        address: Where the embedded broker is, if there is one.
+    """
     environment = dict(os.environ)
     environment["ORCHESTRATOR_HOME"] = str(home.root)
     environment["ORCHESTRATOR_API_URL"] = options.url
@@ -47,7 +53,7 @@ def server_environment(home: Home, options: Options, address: broker.Address) ->
     environment["PYTHONUNBUFFERED"] = "1"
     environment.pop("ORCHESTRATOR_API_TOKEN", None)  # the person's own, for another server
     environment.pop("ORCHESTRATOR_RUN_ID", None)
-    if address.url and not environment.get("ORCHESTRATOR_BROKER_URL"):
+    if address is not None and address.url:
         environment["ORCHESTRATOR_BROKER_URL"] = address.url
     if not options.is_local and not environment.get("ORCHESTRATOR_ALLOWED_HOSTS"):
         names = ["localhost", "127.0.0.1", "[::1]", socket.gethostname()]

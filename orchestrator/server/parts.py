@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.sdk.home import Home
@@ -63,11 +62,9 @@ def embedded_broker(home: Home, address: broker.Address) -> Part:
     return Part("broker", tuple(broker.command(home, address)))
 
 
-def all_parts(
-    home: Home, host: str, port: int, workers: int, environment: Mapping[str, str], address: broker.Address
-) -> list[Part]:
-    """Return the parts in the order in which they start; the broker is left out where the environment names one."""
-    first = [] if environment.get("ORCHESTRATOR_BROKER_URL") else [embedded_broker(home, address)]
+def all_parts(home: Home, host: str, port: int, workers: int, address: broker.Address | None) -> list[Part]:
+    """Return the parts in the order in which they start; without an address the broker is somebody else's."""
+    first = [] if address is None else [embedded_broker(home, address)]
     return [*first, web(host, port), *(worker(number, workers) for number in range(1, workers + 1)), beat(), ingester()]
 
 

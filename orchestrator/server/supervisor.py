@@ -8,7 +8,6 @@ import gc
 import http.client
 import os
 import select
-import shutil
 import signal
 import socket
 import time
@@ -59,7 +58,7 @@ class Server:
         self._options = options
         self._say = say
         self._complain = complain
-        self._address = broker.address(home)
+        self._address = None if os.environ.get("ORCHESTRATOR_BROKER_URL") else broker.address(home)
         self._environment = server_environment(home, options, self._address)
         self._processes: list[PartProcess] = []
         self._tails: list[output.LogTail] = []
@@ -110,7 +109,7 @@ class Server:
 
     def _parts(self) -> list[Part]:
         options = self._options
-        return all_parts(self._home, options.host, options.port, options.workers, self._environment, self._address)
+        return all_parts(self._home, options.host, options.port, options.workers, self._address)
 
     def _process(self, part: Part) -> PartProcess:
         log = self._home.logs / f"{part.name}.log"
@@ -181,10 +180,9 @@ class Server:
         self._say("Ctrl-C stops everything.")
 
     def _describe_broker(self) -> str:
-        given = self._environment.get("ORCHESTRATOR_BROKER_URL", "")
-        if not given or self._address.url:
+        if self._address is not None:
             return f"embedded, {self._address.socket}"
-        return given.rpartition("@")[2] if "@" in given else given
+        return self._environment["ORCHESTRATOR_BROKER_URL"].rpartition("@")[2]  # without a password
 
     # Running
 
@@ -256,9 +254,8 @@ class Server:
             process.kill()
         self._repeat_output()
         self._home.server_file.unlink(missing_ok=True)
-        self._address.socket.unlink(missing_ok=True)
-        if self._address.url:
-            shutil.rmtree(self._address.socket.parent, ignore_errors=True)
+        if self._address is not None:
+            self._address.remove()
         if running:
             self._say("Stopped.")
 
