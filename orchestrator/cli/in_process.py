@@ -72,6 +72,7 @@ class InProcessTransport:
 
         # Nobody asks this process for static files, which it would look through first.
         settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.startswith("whitenoise.")]
+        settings.ROOT_URLCONF = "orchestrator.cli.in_process_urls"
         from orchestrator.wsgi import application
         from runs.tailer import bring_in_once
 

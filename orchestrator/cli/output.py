@@ -111,12 +111,12 @@ def duration(seconds: float | None) -> str:
         return "<1 ms" if 0 < seconds < 0.0005 else f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    for long, short, size in (("d", "h", 86400), ("h", "m", 3600), ("m", "s", 60)):
-        if seconds >= size:
-            many, rest = divmod(round(seconds), size)
-            rest //= {"h": 3600, "m": 60, "s": 1}[short]
-            return f"{many} {long} {rest} {short}" if rest else f"{many} {long}"
-    return f"{seconds:.0f} s"
+    whole = round(seconds)
+    sizes = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    long, short = next(pair for pair in ("dh", "hm", "ms") if whole >= sizes[pair[0]])
+    many, rest = divmod(whole, sizes[long])
+    few = rest // sizes[short]
+    return f"{many} {long} {few} {short}" if few else f"{many} {long}"
 
 
 def log_line(line: dict[str, Any]) -> str:

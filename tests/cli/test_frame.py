@@ -1,0 +1,61 @@
+"""The command as a whole: help, usage errors, and what it must not import."""
+
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator.cli import COMMANDS
+from tests.cli.conftest import CLEAN, Cli
+
+HEAVY = {"django", "rest_framework", "celery", "requests", "urllib3", "msgspec", "pydantic", "asyncio", "runs", "flows"}
+
+
+def imported_by(*arguments: str, **environment: str) -> set[str]:
+    """The top-level modules that a command imports."""
+    code = (
+        "import sys\nfrom orchestrator.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**CLEAN, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_lists_every_command_and_imports_little() -> None:
+    assert not HEAVY & imported_by("--help")
+
+
+def test_a_verb_that_asks_a_server_imports_neither_django_nor_requests(tmp_path: object) -> None:
+    environment = {"ORCHESTRATOR_HOME": str(tmp_path), "ORCHESTRATOR_API_URL": "http://127.0.0.1:9"}
+
+    assert not HEAVY & imported_by("flow-run", "ls", **environment)
+
+
+def test_every_command_has_help_with_an_example(cli: Cli) -> None:
+    shown = cli("--help").stdout
+    for name in COMMANDS:
+        assert f"  {name} " in shown
+
+
+@pytest.mark.parametrize(
+    "verb",
+    ["deploy", "deployment run", "deployment schedule set", "flow-run ls", "flow-run watch", "token create"],
+)
+def test_help_of_verbs_has_an_example(cli: Cli, verb: str) -> None:
+    assert f"orchestrator {verb} " in cli(*verb.split(), "--help").stdout
+
+
+def test_a_wrong_command_is_a_usage_error_with_a_suggestion(cli: Cli) -> None:
+    assert "flow-run" in cli("flow-rn", code=2).stderr
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("version").stdout.strip().count(".") == 2
