@@ -87,10 +87,10 @@ def _convert_by_pydantic(value: Any, annotation: Any) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         details = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" if item["loc"] else item["msg"]
+            f"{'.'.join(map(str, item['loc']))}: {_lower(item['msg'])}" if item["loc"] else _lower(item["msg"])
             for item in error.errors()
         ]
-        raise ValueError("; ".join(map(_lower, details))) from None
+        raise ValueError("; ".join(details)) from None
 
 
 def _convert_custom(annotation: Any, value: Any) -> Any:

@@ -89,13 +89,11 @@ class Tee:
     def write(self, text: str) -> int:
         """Write and record."""
         run = attributed_run()
-        if run is None or _muted.on:
+        if run is None or _muted.on or not isinstance(text, str):
             return self.original.write(text)
+        _take(run, self._name, text)  # before anyone can see it and, say, kill the process
         if not (run.log_prints and self._name == "stdout"):
             self.original.write(text)
-        elif not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        _take(run, self._name, text)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -127,9 +125,13 @@ class Partial:
 
     def add(self, text: str) -> None:
         """Append to the line. What follows a carriage return takes the place of what was there, as on a terminal."""
-        if "\r" in text:
+        if text and self.pieces and self.pieces[-1].endswith("\r"):
             self.pieces.clear()
-            text = text[text.rindex("\r") :]
+        if "\r" in text:
+            body = text.rstrip("\r")  # the last one may belong to the end of the line
+            if "\r" in body:
+                self.pieces.clear()
+                text = text[body.rindex("\r") + 1 :]
         self.characters += len(text)
         if self.characters - len(text) <= MAX_LOG_BYTES:  # beyond that only the count matters
             self.pieces.append(text)

@@ -21,6 +21,7 @@ from orchestrator.sdk.events import (
     TaskRunCreated,
     TaskRunState,
 )
+from orchestrator.sdk.exceptions import UpstreamError
 from orchestrator.sdk.parameters import recorded
 from orchestrator.sdk.retries import delay_before
 from orchestrator.sdk.runs import FlowRun, Run, TaskRun
@@ -188,7 +189,7 @@ def flow_run_life(run: FlowRun) -> Machine:
         yield from _announce(run)
         announced = True
         if reason:
-            state = State(StateType.FAILED, message=reason)
+            state = State(StateType.FAILED, message=reason, data=UpstreamError(reason))
         elif outcome.error is not None:
             state = ending_of(run, outcome)
         else:

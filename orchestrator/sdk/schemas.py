@@ -87,7 +87,7 @@ def _schema_by_pydantic(annotation: Any, definitions: dict[str, Any]) -> dict[st
     return schema
 
 
-def _custom(annotation: type) -> dict[str, Any]:
+def _custom(annotation: Any) -> dict[str, Any]:
     if isinstance(annotation, type) and issubclass(annotation, PurePath):
         return {"type": "string", "format": "path"}
     return {}

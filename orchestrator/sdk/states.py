@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +79,7 @@ class State:
     @property
     def timestamp(self) -> datetime:
         """When the state was made, in UTC."""
-        from datetime import datetime  # 3 ms at import, and few scripts ask
+        from datetime import UTC, datetime  # 3 ms at import, and few scripts ask
 
         return datetime.fromtimestamp(self.timestamp_us / 1_000_000, UTC)
 

@@ -18,7 +18,9 @@ class Recorded:
 
     def facts(self, kind: str = "") -> list[dict[str, Any]]:
         """All facts, or those of a kind, in the order in which they were recorded."""
-        lines = [line for path in sorted(self._home.glob("journals/*.jsonl")) for line in path.read_bytes().splitlines()]
+        lines = [
+            line for path in sorted(self._home.glob("journals/*.jsonl")) for line in path.read_bytes().splitlines()
+        ]
         decoded: list[dict[str, Any]] = [msgspec.json.decode(line) for line in lines]
         return [fact for fact in decoded if fact["k"] == kind or (not kind and fact["k"] not in ("header", "end"))]
 

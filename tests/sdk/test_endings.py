@@ -150,7 +150,7 @@ def test_failure_that_nobody_looked_at_fails_the_flow(recorded: Recorded):
         good.submit()
         return "fine"
 
-    with pytest.raises(FailedRun, match="'bad-0' Failed\\('ValueError: first'\\) failed, and nobody") as raised:
+    with pytest.raises(FailedRun, match=r"'bad-0' Failed\('ValueError: first'\) failed, and nobody") as raised:
         one()
     assert isinstance(raised.value.__cause__, ValueError)
     assert recorded.flow_states()[-1] == (1, "FAILED", "Failed")
@@ -188,7 +188,7 @@ def test_waiting_is_not_looking():
         bad.map(["a", "b"]).wait()
         return "fine"
 
-    with pytest.raises(FailedRun, match="'bad-0'.*'bad-1'"):
+    with pytest.raises(FailedRun, match=r"'bad-0'.*'bad-1'"):
         one()
 
 
