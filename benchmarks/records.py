@@ -39,6 +39,15 @@ class Records:
         """How many task runs are COMPLETED."""
         return self.count("SELECT count(*) FROM runs_taskrun WHERE state_type = 'COMPLETED'")
 
+    def completed_runs(self) -> int:
+        """How many flow runs are COMPLETED."""
+        return self.count("SELECT count(*) FROM runs_flowrun WHERE state_type = 'COMPLETED'")
+
+    def pause_queues(self, paused: bool) -> None:
+        """Pause every work queue or let it go on: what the admin does, without a browser."""
+        with closing(sqlite3.connect(self.home / "orchestrator.db", timeout=20)) as connection, connection:
+            connection.execute("UPDATE flows_workqueue SET paused = ?", (paused,))
+
     def bring_in(self) -> None:
         """Have the journals of the home brought in, as a read without a server does."""
         run([ORCHESTRATOR, "flow-run", "ls", "--json"], environment(self.home))

@@ -71,9 +71,8 @@ class Server:
         return str(self.call("POST", f"/api/deployments/{deployment}/runs/", {"parameters": parameters})["id"])
 
     def wait_for_completed(self, count: int, seconds: float) -> float:
-        """Return the time at which so many flow runs of deployments are COMPLETED in the database."""
-        query = "SELECT count(*) FROM runs_flowrun WHERE state_type = 'COMPLETED' AND deployment_id IS NOT NULL"
-        return wait_until(lambda: self.records.count(query) >= count, f"{count} completed runs", seconds)
+        """Return the time at which so many flow runs are COMPLETED in the database."""
+        return wait_until(lambda: self.records.completed_runs() >= count, f"{count} completed runs", seconds)
 
 
 @contextmanager
@@ -109,7 +108,7 @@ def serving(*, api: bool = False) -> Iterator[Server]:
 def _wait_until_up(process: "subprocess.Popen[bytes]", home: Path, url: str, log: Path) -> None:
     def is_up() -> bool:
         if process.poll() is not None:
-            raise BenchmarkError(f"the server did not start: {_last_line(log)}")
+            raise BenchmarkError(f"the server did not start: {_reason(home, log)}")
         return _answers(url) and Records(home).count("SELECT count(*) FROM runs_worker WHERE stopped_at IS NULL") > 0
 
     wait_until(is_up, "the server", START_SECONDS)
@@ -144,6 +143,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"
+def _reason(home: Path, log: Path) -> str:
+    """Return the last line about an error in the logs of the server's parts, else the last that the server printed."""
+    logs = [path.read_text(errors="replace").splitlines() for path in sorted((home / "logs").glob("*.log"))]
+    errors = [line.strip() for lines in logs for line in lines if "Error" in line]
+    printed = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
+    return [*printed, *errors][-1]
