@@ -36,7 +36,7 @@ class RunStep(bootsteps.StartStopStep):
 
     def stop(self, parent: Any) -> None:
         """Let runs end for a while, then stop them (warm shutdown); a second signal cuts it short."""
-        self.worker.stop(settings.WORKER_GRACE_SECONDS, hurry=lambda: bool(state.should_terminate))
+        self.worker.stop(settings.WORKER_GRACE_SECONDS, hurry=lambda: state.should_terminate is not None)
 
     def terminate(self, parent: Any) -> None:
         """Stop what runs at once (cold shutdown)."""

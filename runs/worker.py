@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -40,6 +40,7 @@ TELL_AFTER_SECONDS: Final = 0.4
 HOST_RETRY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 0.5  # between SIGTERM and SIGKILL of runs that a stopping worker cannot wait for
 HOST_END_SECONDS: Final = 3.0
+KEPT: Final = timedelta(days=30)  # rows of workers that are gone
 READY_FD: Final = "ORCHESTRATOR_READY_FD"
 
 _log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class RunWorker:
         now = timezone.now()
         self._row.started_at = self._row.heartbeat_at = now
         self._row.save(force_insert=True)
+        Worker.objects.filter(heartbeat_at__lt=now - KEPT).delete()
         self._start_host()
         for name, loop in (("claims", self._claim_loop), ("leases", self._lease_loop)):
             thread = threading.Thread(target=loop, name=name, daemon=True)

@@ -1,6 +1,8 @@
-"""The parts' logs: rotated when the server starts, and what matters in them repeated on the terminal."""
+"""The parts' logs: kept from growing without bound, and what matters in them repeated on the terminal."""
 
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +19,7 @@ class LogTail:
     """Reads what a part's log gains and returns the lines that a person at the terminal wants to see."""
 
     def __init__(self, path: Path) -> None:
-        """Rotate the log if it has grown large, and begin at its end."""
+        """Begin at the log's end."""
         self.path = path
         rotate(path)
         self._offset = path.stat().st_size if path.exists() else 0
@@ -37,16 +39,24 @@ class LogTail:
         if not end and len(data) < READ_BYTES:
             return []
         self._offset += end or len(data)
+        if self._offset == size and rotate(self.path):
+            self._offset = 0
         return [text for line in data[:end].splitlines() if (text := _worth_repeating(line))]
 
 
-def rotate(path: Path) -> None:
-    """Keep one older log beside a new one when it has passed `MAX_LOG_BYTES`."""
+def rotate(path: Path) -> bool:
+    """Begin a log anew when it has passed `MAX_LOG_BYTES`, keeping a copy of it; return whether that was done.
+
+    Copied and cut, since the part goes on appending to the same file.
+    """
     try:
-        if path.stat().st_size > MAX_LOG_BYTES:
-            path.replace(path.with_suffix(".1.log"))
+        if path.stat().st_size <= MAX_LOG_BYTES:
+            return False
+        shutil.copyfile(path, path.with_suffix(".1.log"))
+        os.truncate(path, 0)
     except OSError:  # it is not there yet
-        pass
+        return False
+    return True
 
 
 def last_lines(path: Path) -> str:

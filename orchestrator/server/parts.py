@@ -19,6 +19,7 @@ class Part:
     module: str = ""
     preload: tuple[str, ...] = ()  #: modules that it needs, imported while the database is being prepared
     stop_signal: signal.Signals = signal.SIGTERM
+    hurry_signal: signal.Signals = signal.SIGTERM  #: after a second Ctrl-C
     tells_ready: bool = False  #: writes a line to ORCHESTRATOR_READY_FD
 
     @property
@@ -48,7 +49,14 @@ def worker(number: int, count: int) -> Part:
     """A Celery worker with its places and its run host."""
     name = "worker" if count == 1 else f"worker-{number}"
     options = ("worker", "--hostname", f"{name}@%h", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
-    return Part(name, (*_CELERY, *options), "celery", preload=(*_CELERY_MODULES, "runs.bootsteps"), tells_ready=True)
+    return Part(
+        name,
+        (*_CELERY, *options),
+        "celery",
+        preload=(*_CELERY_MODULES, "runs.bootsteps"),
+        hurry_signal=signal.SIGQUIT,  # Celery's cold shutdown
+        tells_ready=True,
+    )
 
 
 def beat() -> Part:

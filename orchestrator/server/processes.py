@@ -96,11 +96,11 @@ class PartProcess:
         self._retry_seconds = min(self._retry_seconds * 2, LAST_RETRY_SECONDS)
         return ending
 
-    def ask_to_stop(self) -> None:
-        """Send the part's stop signal to its process."""
+    def ask_to_stop(self, hurry: bool = False) -> None:
+        """Send the part's stop signal to its process, or the one by which it does not wait for runs."""
         self.retry_at = None
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(self.part.stop_signal)
+            self._process.send_signal(self.part.hurry_signal if hurry else self.part.stop_signal)
 
     def is_gone(self) -> bool:
         """Whether there is no process any more (its whole group is killed with it)."""

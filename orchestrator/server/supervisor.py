@@ -152,8 +152,9 @@ class Server:
             self._turn(LOOK_STARTING_SECONDS)
             if self._deaths >= START_TRIES or time.monotonic() > deadline:
                 raise StartError(f"The server did not come up. Its logs are in {self._home.logs}.")
-        self._is_ready = True
-        self._write_record()
+        if not self._signals:
+            self._is_ready = True
+            self._write_record()
 
     def _web_answers(self) -> bool:
         connection = http.client.HTTPConnection(self._options.local_host, self._options.port, timeout=2.0)
@@ -268,5 +269,5 @@ class Server:
             if self._signals > signals:
                 signals = self._signals
                 for process in left:
-                    process.ask_to_stop()
+                    process.ask_to_stop(hurry=True)
         return left

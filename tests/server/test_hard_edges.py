@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.server.running import RunningServer, until
@@ -27,14 +29,9 @@ def test_a_run_host_killed_hard_crashes_its_run_and_the_next_run_works(server: R
     run = server.run("nap")
     server.wait(run, "RUNNING")
     worker = server.pid("worker")
-    hosts = [int(pid) for pid in Path(f"/proc/{worker}/task/{worker}/children").read_text().split()]
-    hosts += [
-        int(pid)
-        for task in Path(f"/proc/{worker}/task").iterdir()
-        for pid in (task / "children").read_text().split()
-        if int(pid) not in hosts
-    ]
-    [host] = [pid for pid in hosts if b"orchestrator.sdk.host" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    threads = Path(f"/proc/{worker}/task").iterdir()
+    children = [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+    [host] = [pid for pid in children if b"orchestrator.sdk.host" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(host, signal.SIGKILL)
     server.wait(run, "CRASHED", seconds=30)
     server.wait(server.run("hello"), "COMPLETED")
@@ -64,10 +61,8 @@ def test_a_bell_rung_many_times_runs_the_run_once(server: RunningServer, tmp_pat
         "from orchestrator import site; site.setup()\n"
         "from flows.models import WorkQueue; from runs import bells\n"
         "for _ in range(50): bells.send(WorkQueue.objects.get().celery_queue)\n"
+        "import time; time.sleep(0.5)\n"  # they are sent by a thread
     )
-    import subprocess
-    import sys
-
     subprocess.run([sys.executable, "-c", ring], env=server.environment, check=True)
     server.wait(run, "COMPLETED")
     server.wait(server.run("hello"), "COMPLETED")  # every bell was heard by now

@@ -82,6 +82,18 @@ def test_stop_drains_runs_and_leaves_no_process(short_home: Path) -> None:
     assert command(environment, "server", "stop").returncode == 1
 
 
+def test_a_second_signal_does_not_wait_for_runs(short_home: Path) -> None:
+    with running_server(short_home) as server:
+        server.wait(server.run("stubborn"), "RUNNING")
+        server.process.terminate()
+        time.sleep(0.5)  # two signals at once are one
+        began = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - began < 5
+        assert until(lambda: not processes_of(short_home), 3)
+
+
 def test_a_server_killed_hard_leaves_no_process(short_home: Path) -> None:
     with running_server(short_home) as server:
         run = server.run("nap")
