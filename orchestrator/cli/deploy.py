@@ -85,7 +85,6 @@ def inspect_flow(entrypoint: str) -> dict[str, Any]:
     Raises:
         click.ClickException: It cannot be loaded, or there is no such flow.
     """
-    # -P: the child's path begins as a script's would, which the loader sets up; our own packages are found anyway.
     arguments = [sys.executable, "-m", "orchestrator.sdk.inspect", entrypoint]
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
     try:
@@ -105,7 +104,7 @@ def _as_written(entrypoint: str, directory: str) -> str:
     if not os.path.isabs(target):
         return entrypoint
     try:
-        return f"{Path(target).resolve().relative_to(Path(directory).resolve())}{colon}{function}"
+        return f"{Path(target).relative_to(directory)}{colon}{function}"
     except ValueError:
         return entrypoint
 

@@ -1,5 +1,6 @@
 """`orchestrator deployment`."""
 
+import os
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ from orchestrator.cli.names import find_deployment, full_name
 from orchestrator.cli.options import json_option, parameter_options, read_parameters
 from orchestrator.cli.output import Cell, command, emit_json, fields, table, upcoming, value
 from orchestrator.cli.schedules import schedule, schedule_words
+from orchestrator.cli.transports import IDEMPOTENCY_KEY
 from orchestrator.cli.watching import watch
 
 DEPLOYMENT = click.argument("name", metavar="DEPLOYMENT")
@@ -138,7 +140,7 @@ def run(
         body["name"] = run_name
     if tags:
         body["tags"] = list(tags)
-    made = api.post(f"deployments/{found['id']}/runs/", body)
+    made = api.post(f"deployments/{found['id']}/runs/", body, {IDEMPOTENCY_KEY: os.urandom(16).hex()})
     if as_json:
         emit_json(made)
     else:

@@ -14,7 +14,8 @@ from orchestrator.cli.transports import Answer, decode
 
 site.activate()
 
-from django.core.exceptions import ImproperlyConfigured  # noqa: E402  found only once the site is active
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from django.db import DatabaseError  # noqa: E402
 
 
 class InProcessTransport:
@@ -26,6 +27,8 @@ class InProcessTransport:
             self._open()
         except ImproperlyConfigured as error:
             raise click.ClickException(str(error)) from None
+        except DatabaseError as error:
+            raise click.ClickException(f"The database cannot be used: {str(error).strip().splitlines()[0]}") from None
 
     def call(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Answer:
         """Call the WSGI application as the first administrator."""

@@ -14,6 +14,7 @@ from orchestrator._version import __version__
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 STARTING_SECONDS = 10.0
+IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 class NotReached(click.ClickException):
@@ -59,13 +60,13 @@ class HttpTransport:
         self._wait_until = time.monotonic() + STARTING_SECONDS if starting else 0.0
 
     def call(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Answer:
-        """Send a request. A connection that the server closed meanwhile is opened again, once, and only for reads."""
+        """Send a request; once more on a new connection where the server closed this one and twice does no harm."""
         self._connect()
         try:
             return self._exchange(method, target, body, headers)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
             self._connection.close()
-            if method != "GET":
+            if method != "GET" and IDEMPOTENCY_KEY not in headers:
                 raise NotReached(f"The server at {self._url} closed the connection before it answered.") from error
             self._connect()
         try:

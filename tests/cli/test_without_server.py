@@ -118,3 +118,10 @@ def test_a_broken_setting_is_one_line(cli: Cli) -> None:
 
     assert failed.stderr.startswith("Error: ORCHESTRATOR_DATABASE_URL")
     assert len(failed.stderr.splitlines()) == 1
+
+
+def test_a_database_that_is_not_there_is_one_line(cli: Cli) -> None:
+    failed = cli("flow-run", "ls", code=1, ORCHESTRATOR_DATABASE_URL="postgresql://nobody@127.0.0.1:9/nothing")
+
+    assert failed.stderr.startswith("Error: The database cannot be used: ")
+    assert len(failed.stderr.splitlines()) == 1
