@@ -1,0 +1,87 @@
+"""What a run is told, and what of a worker's environment it sees; and its token."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from flows.models import Deployment, Flow, WorkQueue
+from orchestrator.sdk.states import StateType
+from runs import claims
+from runs.authentication import attempt_of, run_token
+from runs.launch import absolute_entrypoint, run_environment, start_message
+from runs.models import FlowRun, Worker
+from teams.models import Team
+
+NOW = timezone.now()
+
+
+@pytest.fixture
+def claim(db: None) -> claims.Claim:
+    team = Team.default()
+    queue = WorkQueue.default(team)
+    flow = Flow.objects.create(team=team, name="etl")
+    deployment = Deployment.objects.create(
+        team=team, flow=flow, name="nightly", entrypoint="etl.py:etl", directory="/srv/etl", queue=queue
+    )
+    FlowRun.objects.create(
+        team=team, flow=flow, deployment=deployment, queue=queue, name="jumpy-puppy", parameters={"x": 1},
+        state_time=NOW, expected_start=NOW, scheduled_for=NOW,
+    )  # fmt: skip
+    worker = Worker.objects.create(name="w", host="h", pid=1, places=4, started_at=NOW, heartbeat_at=NOW)
+    claimed = claims.claim(worker)
+    assert claimed is not None
+    return claimed
+
+
+def test_runs_see_no_secret_of_the_server() -> None:
+    worker = {
+        "PATH": "/bin",
+        "LC_ALL": "C",
+        "ORCHESTRATOR_DATABASE_URL": "postgresql://secret",
+        "ORCHESTRATOR_BROKER_URL": "redis://secret",
+        "ORCHESTRATOR_SECRET_KEY": "secret",
+        "ORCHESTRATOR_API_URL": "http://127.0.0.1:4200",
+        "AWS_REGION": "eu-west-1",
+        "OTHER": "x",
+    }
+    seen = run_environment(worker)
+    assert {name for name in seen if name != "ORCHESTRATOR_HOME"} == {"PATH", "LC_ALL", "ORCHESTRATOR_API_URL"}
+    more = run_environment({**worker, "ORCHESTRATOR_RUN_ENV": "AWS_*, ORCHESTRATOR_*"})
+    assert "AWS_REGION" in more
+    assert not [value for value in more.values() if "secret" in value]
+
+
+def test_the_host_is_told_what_the_claim_holds(claim: claims.Claim, django_assert_num_queries: object) -> None:
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        start = start_message(claim)
+    assert (start.run, start.attempt, start.journal) == (str(claim.run.pk), 1, str(claim.attempt.journal))
+    assert (start.entrypoint, start.directory) == ("/srv/etl/etl.py:etl", "/srv/etl")
+    assert (start.flow, start.name, start.deployment) == ("etl", "jumpy-puppy", "etl/nightly")
+    assert start.parameters == {"x": 1}
+    assert start.scheduled_for == NOW.isoformat()
+
+
+def test_paths_are_made_absolute_and_modules_are_left() -> None:
+    assert absolute_entrypoint("/a/b.py:f", "/srv") == "/a/b.py:f"
+    assert absolute_entrypoint("b.py:f", "/srv") == "/srv/b.py:f"
+    assert absolute_entrypoint("package.module:f", "/srv") == "package.module:f"
+
+
+def test_a_token_is_good_while_its_attempt_is_the_current_one_and_a_day_more_for_facts(claim: claims.Claim) -> None:
+    token = run_token(claim.attempt)
+    assert attempt_of(token) == claim.attempt
+    assert attempt_of(token + "x") is None
+    assert attempt_of("orun_nonsense") is None
+    FlowRun.objects.filter(pk=claim.run.pk).update(state_type=StateType.COMPLETED)
+    assert attempt_of(token) is None
+    assert attempt_of(token, for_facts=True) == claim.attempt
+    claim.attempt.end_time = timezone.now() - timedelta(days=1, seconds=1)
+    claim.attempt.save()
+    assert attempt_of(token, for_facts=True) is None
+
+
+def test_a_token_of_a_superseded_attempt_is_not_good(claim: claims.Claim) -> None:
+    token = run_token(claim.attempt)
+    FlowRun.objects.filter(pk=claim.run.pk).update(attempt=2)
+    assert attempt_of(token) is None
