@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils.module_loading import import_string
 
 from flows.models import Flow
@@ -43,7 +43,7 @@ MAX_REJECTED = 20  # of one batch; more are a fault of ours, and setting a whole
 _MAX_SEQUENCE = 2**53
 
 # What a fact's values can cause; anything else is a fault of ours, and no fact is to blame.
-_POISON = (DatabaseError, ValueError, OverflowError, RecursionError)
+_POISON = (DataError, IntegrityError, ValueError, OverflowError, RecursionError)
 
 _STATE_FIELDS = ("state_type", "state_name", "state_message", "error", "ended_by", "start_time", "end_time")
 _RUN_FIELDS = (*_STATE_FIELDS, "name", "state_time", "attempt", "lease_expires_at", "revision")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, ProgrammingError, connection
 
 from orchestrator.sdk.bell import listen
 from orchestrator.sdk.home import Home
@@ -55,6 +55,8 @@ LOCK_SECONDS: Final = 0.5
 MAX_PAUSE_SECONDS: Final = 5.0  # between tries while the database cannot be used
 FAULT_SECONDS: Final = 60.0  # between tries of a journal that our own fault keeps out
 SWEEP_SECONDS: Final = 600.0
+#: The database cannot be used now; the last one while its tables are not made yet.
+DATABASE_TROUBLE: Final = (OperationalError, InterfaceError, ProgrammingError)
 
 
 @dataclass(slots=True)
@@ -111,7 +113,7 @@ class Tailer:
             How many facts were read; 0 when there is nothing to do now.
 
         Raises:
-            OperationalError, InterfaceError: The database cannot be used; what was read is kept for the next pass.
+            DatabaseError: One of `DATABASE_TROUBLE`; what was read is kept for the next pass.
         """
         self._discover()
         read = 0
@@ -125,7 +127,7 @@ class Tailer:
                 count = self._turn(journal, tailed, older_are_behind, judge)
             except FileNotFoundError:  # somebody cleared the folder
                 del self._tailed[journal]
-            except (OperationalError, InterfaceError):
+            except DATABASE_TROUBLE:
                 raise
             except Exception as error:
                 self._set_back(journal, tailed, error)
@@ -143,7 +145,6 @@ class Tailer:
         # Two changes within the clock's resolution look like one: a folder that just changed is read again.
         if mtime == self._folder_mtime and time.time_ns() - mtime > 2_000_000_000:
             return
-        self._folder_mtime = mtime
         by_journal: dict[str, list[Segment]] = {}
         for found in segments(self.home):
             by_journal.setdefault(found.journal, []).append(found)
@@ -152,6 +153,7 @@ class Tailer:
                 continue
             if not self._is_shipped(journal):
                 self._start(journal, found_segments)
+        self._folder_mtime = mtime
 
     def _start(self, journal: str, found: list[Segment]) -> None:
         """Begin with the first segment that is not wholly in; those before it are deleted."""
@@ -305,7 +307,7 @@ def _loop(tailer: Tailer, bell: socket.socket | None, stop: threading.Event) -> 
         judge = now - last_judged >= (BUSY_SECONDS if now - last_fact < QUIET_AFTER_SECONDS else QUIET_SECONDS)
         try:
             read = tailer.pass_once(None if stopping else stop, judge=judge)
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_TROUBLE as error:
             failures += 1
             if failures == 1:
                 down_since = now
