@@ -18,9 +18,7 @@ from orchestrator.sdk.journal import record
 from orchestrator.sdk.load_guard import leave_out
 from orchestrator.sdk.machines import flow_run_life, task_created, task_run_life, task_state
 from orchestrator.sdk.names import generate_name
-from orchestrator.sdk.reuse import Reuse
 from orchestrator.sdk.runners.base import TaskRunner
-from orchestrator.sdk.runners.threads import ThreadPoolTaskRunner
 from orchestrator.sdk.runs import FlowRun, TaskRun
 from orchestrator.sdk.session import session
 from orchestrator.sdk.states import State, StateType
@@ -120,6 +118,8 @@ def new_flow_run(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords,
     if parent is not None:
         run.parent_task_run_id = new_id()
     if flow.retries:
+        from orchestrator.sdk.reuse import Reuse  # 8 ms at import (hashlib, pickle), only for flows that retry
+
         run.reuse = Reuse()
     run.upstreams = find_upstreams(run)
     return run
@@ -328,6 +328,8 @@ class _Job:
 def _runner_of(owner: FlowRun | None) -> TaskRunner:
     """Return the task runner of a flow run, made at its first use; outside a flow, the process's."""
     global _outside
+    from orchestrator.sdk.runners.threads import ThreadPoolTaskRunner  # 3 ms at import, only where tasks are submitted
+
     with _lock:
         if owner is None:
             _outside = _outside or ThreadPoolTaskRunner()

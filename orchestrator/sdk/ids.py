@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Final
 from uuid import UUID
 
 _RANDOM_BITS = (1 << 62) - 1
@@ -22,10 +23,25 @@ def uuid7(unix_us: int | None = None) -> UUID:
     return UUID(int=high | 0x8000_0000_0000_0000 | (int.from_bytes(os.urandom(8)) & _RANDOM_BITS))
 
 
+# os.urandom lets other threads in: asked for every id it halves the rate at which tasks can be submitted.
+_BATCH: Final = 64
+_random: list[int] = []
+
+
 def new_id() -> str:
-    """Return a new UUIDv7 as text, in half the time of `str(uuid7())`: each task call mints one."""
+    """Return a new UUIDv7 as text, several times faster than `str(uuid7())`: each task call mints one."""
+    try:
+        rest = _random.pop()
+    except IndexError:
+        data = os.urandom(8 * _BATCH)
+        _random.extend(int.from_bytes(data[at : at + 8]) & _RANDOM_BITS for at in range(8, len(data), 8))
+        rest = int.from_bytes(data[:8]) & _RANDOM_BITS
     us = time.time_ns() // 1000
     milliseconds = us // 1000
-    rest = int.from_bytes(os.urandom(8)) & _RANDOM_BITS | 0x8000_0000_0000_0000
-    text = f"{milliseconds << 16 | 0x7000 | (us - milliseconds * 1000 << 12) // 1000:016x}{rest:016x}"
+    high = milliseconds << 16 | 0x7000 | (us - milliseconds * 1000 << 12) // 1000
+    text = f"{high:016x}{rest | 0x8000_0000_0000_0000:016x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.clear)
