@@ -1,0 +1,210 @@
+"""Administration of deployments, schedules, queues and runs, through the same verbs as the pages."""
+
+from contextlib import suppress
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django_celery_beat import models as beat
+from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.paginator import InfinitePaginator
+
+from flows.models import Deployment, Schedule, WorkQueue
+from flows.schedules import Spec
+from runs import actions, queues
+from runs.models import FlowRun, Worker
+
+# One PeriodicTask, the tick, is the server's own; deployments have schedules instead.
+for _model in (
+    beat.PeriodicTask,
+    beat.CrontabSchedule,
+    beat.IntervalSchedule,
+    beat.SolarSchedule,
+    beat.ClockedSchedule,
+):
+    with suppress(admin.sites.NotRegistered):
+        admin.site.unregister(_model)
+
+
+class VerbAdmin(ModelAdmin):
+    """Saves through verbs; what a verb refuses is said above the form."""
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show the form, or what is wrong with it."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except ValidationError as error:
+            self.message_user(request, " ".join(error.messages), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(VerbAdmin):
+    """Deployments; `orchestrator deploy` makes them."""
+
+    list_display = ("full_name", "team", "queue", "paused", "updated_at", "page")
+    list_select_related = ("flow", "team", "queue")
+    list_filter = ("paused", "team", "queue")
+    search_fields = ("name", "flow__name")
+    readonly_fields = ("flow", "team", "parameter_schema", "created_by", "created_at", "updated_at")
+    fields = (
+        "flow", "team", "name", "description", "paused", "queue", "tags", "parameters", "entrypoint", "directory",
+        "version", "parameter_schema", "created_by", "created_at", "updated_at",
+    )  # fmt: skip
+
+    @admin.display(description="")
+    def page(self, deployment: Deployment) -> SafeString:
+        """A link to its page."""
+        return format_html('<a href="{}">Page</a>', reverse("deployment", args=[deployment.pk]))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Its schema comes from the code."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Deployment, form: ModelForm, change: bool) -> None:
+        """Change what was changed; pause or resume."""
+        changed = {name: form.cleaned_data[name] for name in form.changed_data if name != "paused"}
+        if changed:
+            actions.update_deployment(obj, user=request.user, **changed)
+        if "paused" in form.changed_data:
+            verb = actions.pause_deployment if form.cleaned_data["paused"] else actions.resume_deployment
+            verb(obj, user=request.user)
+
+    def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
+        """Delete it and its upcoming runs."""
+        actions.delete_deployment(obj, user=request.user)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        """Delete each of them."""
+        for deployment in queryset:
+            actions.delete_deployment(deployment, user=request.user)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(VerbAdmin):
+    """Schedules; the page of a deployment has plainer choices."""
+
+    list_display = ("words", "deployment", "active", "timezone", "catchup")
+    list_select_related = ("deployment__flow",)
+    list_filter = ("active", "kind")
+    search_fields = ("deployment__name", "deployment__flow__name")
+    autocomplete_fields = ("deployment",)
+    fields = ("deployment", "kind", "expression", "timezone", "anchor", "catchup", "parameters", "active")
+
+    @admin.display(description="runs")
+    def words(self, schedule: Schedule) -> str:
+        """When, in plain words."""
+        return Spec.of(schedule).describe()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> tuple[str, ...]:
+        """A schedule stays with its deployment."""
+        return ("deployment",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Schedule, form: ModelForm, change: bool) -> None:
+        """Add it, or change what was changed."""
+        if change:
+            changed = {name: form.cleaned_data[name] for name in form.changed_data}
+            actions.change_schedule(obj, user=request.user, **changed)
+            return
+        made = actions.add_schedule(obj.deployment, Spec.of(obj), user=request.user)
+        obj.__dict__.update(made.__dict__)
+
+    def delete_model(self, request: HttpRequest, obj: Schedule) -> None:
+        """Delete it and its upcoming runs."""
+        actions.delete_schedule(obj, user=request.user)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        """Delete each of them."""
+        for schedule in queryset.select_related("deployment"):
+            actions.delete_schedule(schedule, user=request.user)
+
+
+@admin.register(WorkQueue)
+class WorkQueueAdmin(VerbAdmin):
+    """Work queues."""
+
+    list_display = ("name", "team", "paused", "created_at")
+    list_select_related = ("team",)
+    list_filter = ("paused", "team")
+    search_fields = ("name",)
+    fields = ("team", "name", "description", "paused")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: WorkQueue | None = None) -> tuple[str, ...]:
+        """Workers know a queue by its team and name."""
+        return ("team", "name") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: WorkQueue, form: ModelForm, change: bool) -> None:
+        """Save it; resuming wakes a worker."""
+        super().save_model(request, obj, form, change)
+        if change and "paused" in form.changed_data:
+            verb = queues.pause_queue if obj.paused else queues.resume_queue
+            verb(obj, user=request.user)
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Rows that only the server writes."""
+
+    show_full_result_count = False
+    paginator = InfinitePaginator
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody makes them here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes them here."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes them here."""
+        return False
+
+
+@admin.register(FlowRun)
+class FlowRunAdmin(ReadOnlyAdmin):
+    """Runs, to look at; and to cancel many at once."""
+
+    list_display = ("name", "flow", "deployment", "state_name", "expected_start", "end_time", "page")
+    list_select_related = ("flow", "deployment__flow")
+    list_filter = ("state_type", "trigger", "team")
+    search_fields = ("name", "flow__name")
+    ordering = ("-expected_start", "-id")
+    actions = ("cancel",)
+    exclude = ("error",)
+
+    @admin.display(description="")
+    def page(self, run: FlowRun) -> SafeString:
+        """A link to its page."""
+        return format_html('<a href="{}">Page</a>', reverse("run", args=[run.pk]))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[FlowRun]:
+        """Without what no list needs."""
+        return super().get_queryset(request).defer("error", "parameters")
+
+    @action(description="Cancel")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
+        """Cancel the chosen runs; those that ended are passed over."""
+        cancelled = 0
+        for run in queryset:
+            with suppress(ValidationError):
+                actions.cancel_flow_run(run, user=request.user)
+                cancelled += 1
+        self.message_user(request, f"{cancelled:,} runs are being cancelled.")
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnlyAdmin):
+    """Workers and when they were last heard of."""
+
+    list_display = ("name", "host", "pid", "places", "started_at", "heartbeat_at", "stopped_at")
+    ordering = ("-heartbeat_at",)
