@@ -134,7 +134,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "orchestrator.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -190,6 +190,24 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = _time_zone()
 USE_TZ = True
 USE_I18N = False
+
+# The admin in the colours of the pages (static/orchestrator.css).
+UNFOLD = {
+    "SITE_TITLE": "Orchestrator",
+    "SITE_HEADER": "Orchestrator",
+    "SITE_SYMBOL": "clear_all",
+    "SHOW_HISTORY": False,
+    "COLORS": {
+        "base": {
+            "50": "#f7f7f5", "100": "#f1f1ee", "200": "#e4e3de", "300": "#cfcec7", "400": "#a3a4a6", "500": "#65676c",
+            "600": "#5b5d62", "700": "#3a3e44", "800": "#2a2d31", "900": "#1a1c1f", "950": "#131416",
+        },
+        "primary": {
+            "50": "#eef2f8", "100": "#e6ecf4", "200": "#cfdbea", "300": "#b0c6e2", "400": "#8fb3dd", "500": "#5b7ca8",
+            "600": "#3d5a80", "700": "#34496b", "800": "#2a3d58", "900": "#202a36", "950": "#161e28",
+        },
+    },
+}  # fmt: skip
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]

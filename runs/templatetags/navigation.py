@@ -5,12 +5,13 @@ from typing import Any
 from django import template
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from runs.models import FlowRun
 from runs.reads import running_count
 
 register = template.Library()
+_CURRENT = mark_safe(' aria-current="page"')
 
 _PLACES = {"home": ("home",), "runs": ("run",), "flows": ("flow",), "deployments": ("deployment", "schedule")}
 
@@ -31,7 +32,7 @@ def nav_link(context: dict[str, Any], name: str, title: str) -> SafeString:
     return format_html(
         '<a class="nav" href="{}"{}>{}{}</a>',
         reverse(name),
-        format_html(' aria-current="page"') if current else "",
+        _CURRENT if current else "",
         title,
         number,
     )
