@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
@@ -13,7 +12,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from orchestrator._version import __version__
-from runs.models import Worker
+from orchestrator.sdk.states import StateType
+from runs.models import FlowRun, Worker
 
 HEARD_WITHIN = timedelta(seconds=30)
 
@@ -23,7 +23,7 @@ class PartsSerializer(serializers.Serializer[Any]):
 
     workers = serializers.IntegerField(help_text="Workers heard of in the last 30 s.")
     places = serializers.IntegerField(help_text="How many runs they can run at once.")
-    last_tick = serializers.DateTimeField(allow_null=True, help_text="When beat last sent its tick.")
+    waiting_seconds = serializers.FloatField(help_text="For how long the run that waits longest has been due.")
 
 
 class HealthSerializer(serializers.Serializer[Any]):
@@ -49,8 +49,11 @@ class HealthView(APIView):
 
 
 def _parts() -> dict[str, Any]:
-    """Two queries."""
-    workers = Worker.objects.filter(stopped_at=None, heartbeat_at__gt=timezone.now() - HEARD_WITHIN)
+    """Two queries (index `flow_run_due`)."""
+    now = timezone.now()
+    workers = Worker.objects.filter(stopped_at=None, heartbeat_at__gt=now - HEARD_WITHIN)
     places = list(workers.values_list("places", flat=True))
-    tick = PeriodicTask.objects.filter(task="runs.jobs.tick").values_list("last_run_at", flat=True).first()
-    return {"workers": len(places), "places": sum(places), "last_tick": tick}
+    due = FlowRun.objects.filter(state_type=StateType.SCHEDULED, expected_start__lte=now).order_by("expected_start")
+    oldest = due.values_list("expected_start", flat=True).first()
+    waiting = (now - oldest).total_seconds() if oldest else 0.0
+    return {"workers": len(places), "places": sum(places), "waiting_seconds": waiting}
