@@ -27,6 +27,8 @@ from teams.models import Team, User
 
 CONFLICT = "conflict"  # the code of a ValidationError about the state that a run is in
 RETRYABLE = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+# What upcoming runs carry of their deployment: when it changes, they are made anew.
+CARRIED = {"parameters", "tags", "queue", "version", "entrypoint", "schedules"}
 _MAX_KEY = 200
 
 
@@ -253,7 +255,7 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
     """
     with transaction.atomic():
         deployment, changes = flow_actions.deploy(team=team, user=user, declaration=declaration)
-        if changes:
+        if CARRIED & changes.keys():
             scheduling.reschedule(deployment)
     return deployment, changes
 
@@ -262,7 +264,8 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
     """Change fields of a deployment (`flows.actions.update_deployment`); its upcoming runs follow."""
     with transaction.atomic():
         deployment = flow_actions.update_deployment(deployment, user=user, **changes)
-        scheduling.reschedule(deployment)
+        if CARRIED & changes.keys():
+            scheduling.reschedule(deployment)
     return deployment
 
 
@@ -284,8 +287,9 @@ def pause_deployment(deployment: Deployment, *, user: User | None = None) -> Dep
 def resume_deployment(deployment: Deployment, *, user: User | None = None) -> Deployment:
     """Let its schedules make runs again, from now on; what would have run meanwhile is not caught up."""
     with transaction.atomic():
-        deployment = flow_actions.resume_deployment(deployment, user=user)
-        scheduling.reschedule(deployment)
+        if Deployment.objects.filter(pk=deployment.pk, paused=True).exists():
+            deployment = flow_actions.resume_deployment(deployment, user=user)
+            scheduling.reschedule(deployment)
     return deployment
 
 
