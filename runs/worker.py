@@ -264,7 +264,7 @@ class RunWorker:
         for run_id in renewal.cancel:
             self._stop_run(occupants[run_id], "cancelled", settings.CANCEL_GRACE_SECONDS)
         for run_id in renewal.lost:
-            self._stop_run(occupants[run_id], "no longer this worker's", settings.CANCEL_GRACE_SECONDS)
+            self._stop_run(occupants[run_id], "its worker lost its lease", settings.CANCEL_GRACE_SECONDS)
 
     def _tell_endings(self) -> None:
         """Say how runs ended, once their last facts had a moment to be brought in."""

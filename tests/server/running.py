@@ -80,16 +80,19 @@ class RunningServer:
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.loads(response.read() or b"null")
 
-    def deploy(self, flow: str) -> str:
+    def deploy(self, flow: str, queue: str = "default") -> str:
         """Declare a deployment of a flow of FLOWS and return its id."""
         path = self.home / "project.py"
         path.write_text(FLOWS)
-        declaration = {"flow": flow, "name": "test", "entrypoint": f"{path}:{flow}", "directory": str(self.home)}
+        declaration = {
+            "flow": flow, "name": f"on-{queue}", "queue": queue, "entrypoint": f"{path}:{flow}",
+            "directory": str(self.home), "parameter_schema": {},
+        }  # fmt: skip
         return str(self.call("POST", "/api/deployments/", declaration)["id"])
 
-    def run(self, flow: str, **parameters: object) -> str:
+    def run(self, flow: str, queue: str = "default", **parameters: object) -> str:
         """Create a run of a flow of FLOWS and return its id."""
-        deployment = self.deploy(flow)
+        deployment = self.deploy(flow, queue)
         return str(self.call("POST", f"/api/deployments/{deployment}/runs/", {"parameters": parameters})["id"])
 
     def flow_run(self, run_id: str) -> dict[str, Any]:

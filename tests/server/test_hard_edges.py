@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tests.server.running import RunningServer, until
@@ -54,13 +55,19 @@ def test_a_broker_restarted_empty_loses_no_run(server: RunningServer) -> None:
     server.wait(server.run("hello"), "COMPLETED", seconds=10)
 
 
+def test_a_new_queue_is_served_within_a_second(server: RunningServer) -> None:
+    began = time.monotonic()
+    server.wait(server.run("hello", queue="new"), "COMPLETED")
+    assert time.monotonic() - began < 2.5  # with declaring the deployment and looking
+
+
 def test_a_bell_rung_many_times_runs_the_run_once(server: RunningServer, tmp_path: Path) -> None:
     counted = tmp_path / "count"
     run = server.run("hello", path=str(counted))
     ring = (
         "from orchestrator import site; site.setup()\n"
         "from flows.models import WorkQueue; from runs import bells\n"
-        "for _ in range(50): bells.send(WorkQueue.objects.get().celery_queue)\n"
+        "for _ in range(50): bells.send(WorkQueue.objects.get(name='default').celery_queue)\n"
         "import time; time.sleep(0.5)\n"  # they are sent by a thread
     )
     subprocess.run([sys.executable, "-c", ring], env=server.environment, check=True)

@@ -94,13 +94,24 @@ def test_a_second_signal_does_not_wait_for_runs(short_home: Path) -> None:
         assert until(lambda: not processes_of(short_home), 3)
 
 
-def test_a_server_killed_hard_leaves_no_process(short_home: Path) -> None:
+def test_a_server_killed_hard_leaves_no_process_and_its_run_is_crashed(short_home: Path) -> None:
     with running_server(short_home) as server:
         run = server.run("nap")
         server.wait(run, "RUNNING")
         os.kill(server.process.pid, signal.SIGKILL)
         server.process.wait()
         until(lambda: not processes_of(short_home), 10, lambda: str(processes_of(short_home)))
+        (short_home / "server.json").unlink()
+    with running_server(short_home) as server:
+        server.wait(run, "CRASHED")
+
+
+def test_others_are_let_in_only_when_somebody_has_a_password(short_home: Path) -> None:
+    environment = {**os.environ, "ORCHESTRATOR_HOME": str(short_home)}
+    start = command(environment, "server", "start", "--host", "0.0.0.0", "--port", str(free()))
+    assert start.returncode == 1
+    assert "nobody has a password yet" in start.stderr
+    assert not processes_of(short_home)
 
 
 def free() -> int:
