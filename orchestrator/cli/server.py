@@ -102,8 +102,9 @@ def url() -> None:
 
     known = record.read(home())
     path = _explained(preparation.sign_in_path if known else _prepared_path)
-    _say(f"{known.url if known else 'http://127.0.0.1:4200'}{path}")
-    if known is None:
+    external = os.environ.get("ORCHESTRATOR_EXTERNAL_URL", "").strip().rstrip("/")
+    _say(f"{external or (known.url if known else 'http://127.0.0.1:4200')}{path}")
+    if known is None and not external:
         _complain("No server is running yet: orchestrator server start")
 
 
