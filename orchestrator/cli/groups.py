@@ -43,6 +43,5 @@ class LazyGroup(click.Group):
             import difflib  # 5 ms, only after a mistake
 
             close = difflib.get_close_matches(args[0], self.commands_by_name, n=1)
-            if close:
-                error.message += f" Did you mean {close[0]!r}?"
-            raise
+            hint = f" Did you mean {close[0]!r}?" if close and "Did you mean" not in error.message else ""
+            raise click.UsageError(error.message + hint, ctx) from None

@@ -89,7 +89,7 @@ class HttpTransport:
                 raise NotReached(
                     f"Nobody answers at {self._url} ({_reason(error)}). Start it there: orchestrator server start."
                 ) from None
-        self._connection.sock.settimeout(ANSWER_SECONDS)
+        self._connection.sock.settimeout(ANSWER_SECONDS)  # type: ignore[attr-defined]  connect() has set it
 
     def _exchange(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Answer:
         sent = {**self._headers, **headers}

@@ -20,7 +20,7 @@ from teams.acting import acting_team
 from teams.authentication import InProcessAuthentication, TokenAuthentication
 
 #: A script that ships its journal calls every 10 s even when it has nothing to say (`orchestrator.sdk.shipper`).
-SHIPPED_LEASE = timedelta(seconds=60)
+SHIPPED_LEASE = timedelta(seconds=30)
 
 
 class NdjsonParser(BaseParser):

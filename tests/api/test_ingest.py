@@ -58,7 +58,7 @@ def test_the_header_alone_extends_the_lease_of_its_run(api: APIClient) -> None:
     answer = api.post("/api/ingest/", shipped.body([]), content_type=NDJSON)
 
     assert answer.data["sequence"] == 2
-    assert FlowRun.objects.get().lease_expires_at > timezone.now() + timedelta(seconds=30)
+    assert FlowRun.objects.get().lease_expires_at > timezone.now() + timedelta(seconds=20)
 
 
 def test_an_ended_run_has_no_lease(api: APIClient) -> None:
