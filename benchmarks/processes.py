@@ -101,9 +101,15 @@ def run(
         peak = watch.stop() if watch else 0
     seconds = time.perf_counter() - begun
     if process.returncode:
-        last = (errors.strip() or output.strip() or "no output").splitlines()[-1]
+        last = _reason(errors.strip() or output.strip())
         raise BenchmarkError(f"{short(words)} exited with {process.returncode}: {last[:_LONGEST_MESSAGE]}")
     return Finished(seconds, output, peak)
+
+
+def _reason(text: str) -> str:
+    """Return the last line about an error, else the last line."""
+    lines = text.splitlines() or ["no output"]
+    return next((line.strip() for line in reversed(lines) if "Error" in line), lines[-1])
 
 
 def short(words: Sequence[str]) -> str:
