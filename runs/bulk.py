@@ -121,10 +121,14 @@ def update_task_runs(rows: Iterable[TaskRow]) -> None:
 
 
 def insert_earlier_attempts(rows: Iterable[EarlierAttempt]) -> None:
-    """Insert attempts that task runs left behind; one that is there already stays as it is."""
+    """Insert attempts that task runs left behind; the last word on one stands."""
     values = list(_written(EARLIER_ATTEMPTS, map(_getter(EARLIER_ATTEMPTS), rows)))
+    names = [_quote(name) for name, _ in EARLIER_ATTEMPTS.columns]
+    newer = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
     with connection.cursor() as cursor:
-        cursor.executemany(f"{_insert_into(EARLIER_ATTEMPTS)} ON CONFLICT DO NOTHING", values)
+        cursor.executemany(
+            f"{_insert_into(EARLIER_ATTEMPTS)} ON CONFLICT ({names[0]}, {names[1]}) DO UPDATE SET {newer}", values
+        )
 
 
 def insert_logs(rows: Iterable[Sequence[Any]]) -> None:

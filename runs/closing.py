@@ -57,6 +57,8 @@ def _close_task_runs(run: FlowRun) -> None:
 
 def _close_subflow_runs(run: FlowRun, exclude: Collection[UUID]) -> list[FlowRun]:
     """Close the subflow runs that ran in the same process; a deployment's run that it started lives on."""
+    if not FlowRun.objects.filter(parent=run).exclude(state_type__in=FINAL_VALUES).exists():
+        return []  # as a rule, and this look costs a third of the one below
     journals = Attempt.objects.filter(flow_run=run).exclude(journal=None).values("journal")
     current = Attempt.objects.filter(flow_run__parent=run, number=F("flow_run__attempt"), journal__in=journals)
     attempts = list(

@@ -102,7 +102,7 @@ def follow(row: TaskRow, fact: TaskRunState) -> tuple[bool, EarlierAttempt | Non
     if fact.task_attempt != row.attempt:
         if fact.task_attempt < row.attempt:
             return False, None
-        if row.state_name != AWAITING_RETRY:  # that kept it already
+        if not _is_kept(row):
             left_behind = _earlier(row, row.error, fact)
         row.attempt = bounds.integer(fact.task_attempt)
         row.attempt_start_time = None
@@ -133,6 +133,11 @@ def _is_left_by_none(row: TaskRow, fact: TaskRunState) -> bool:
     if row.state_type not in FINAL_VALUES or row.ended_by == CLOSED:
         return False
     return not (row.state_type == _FAILED and fact.name == AWAITING_RETRY)
+
+
+def _is_kept(row: TaskRow) -> bool:
+    """Whether the attempt was kept when it began to wait for the next one, even if it was closed since."""
+    return row.state_name == AWAITING_RETRY or (row.ended_by == CLOSED and row.error is not None)
 
 
 def _earlier(row: TaskRow, error: str | None, next_fact: TaskRunState) -> EarlierAttempt:
