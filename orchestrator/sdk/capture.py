@@ -102,6 +102,8 @@ class Tee:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "original":  # a copy that is being made has none yet
+            raise AttributeError(name)
         return getattr(self.original, name)
 
     def __iter__(self) -> Iterator[str]:

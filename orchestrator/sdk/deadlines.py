@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from orchestrator.sdk import capture, terminal
 from orchestrator.sdk.effects import Outcome
-from orchestrator.sdk.interrupts import Deadline
+from orchestrator.sdk.interrupts import Deadline, interruptible, may_raise_in
 from orchestrator.sdk.runners.base import here
 from orchestrator.sdk.runs import FlowRun, TaskRun
-from orchestrator.sdk.tracebacks import is_engine
 
 _AGAIN_SECONDS = 0.005
 WARNING = 30
-
-# Functions of the engine in which a deadline may raise: those that wait, or call user code. Elsewhere it tries again.
-INTERRUPTIBLE: set[CodeType] = set()
-
-
-def interruptible(*functions: Callable[..., Any]) -> None:
-    """Let deadlines raise inside these functions of the engine."""
-    INTERRUPTIBLE.update(function.__code__ for function in functions)
 
 
 def call_within(seconds: float, run: FlowRun | TaskRun, call: Callable[[], Any]) -> Outcome:
@@ -54,6 +46,7 @@ class Alarm:
     def __init__(self) -> None:
         self._deadlines: list[tuple[float, object]] = []
 
+    @interruptible
     def call(self, seconds: float, owner: object, call: Callable[[], Any]) -> Any:
         outermost = not self._deadlines
         if outermost:
@@ -65,7 +58,7 @@ class Alarm:
             self._set()
             return call()
         finally:
-            self._deadlines.pop()
+            del self._deadlines[-1:]
             if self._deadlines:
                 self._set()
             else:
@@ -75,6 +68,10 @@ class Alarm:
                 if remaining:  # a timer of the user's goes on
                     left = remaining - (time.monotonic() - began)
                     signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+
+    def forget(self) -> None:
+        """In a forked child: there is no timer, so there are no deadlines."""
+        self._deadlines.clear()
 
     def _set(self) -> None:
         left = min(at for at, _ in self._deadlines) - time.monotonic()
@@ -87,7 +84,7 @@ class Alarm:
         passed = [owner for at, owner in self._deadlines if at <= now]
         if not passed:
             self._set()
-        elif not _may_raise(frame):
+        elif not may_raise_in(frame):
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
         else:
             # Should user code swallow it, it comes again.
@@ -97,13 +94,8 @@ class Alarm:
 
 _alarm = Alarm()
 
-
-def _may_raise(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if is_engine(frame.f_code.co_filename):
-            return frame.f_code in INTERRUPTIBLE
-        frame = frame.f_back
-    return True
+if hasattr(os, "register_at_fork"):  # a forked child inherits no timer
+    os.register_at_fork(after_in_child=_alarm.forget)
 
 
 def _call_in_thread(seconds: float, run: FlowRun | TaskRun, call: Callable[[], Any]) -> Outcome:

@@ -14,12 +14,12 @@ from typing import Any
 from orchestrator.sdk import capture, terminal
 from orchestrator.sdk.callables import Kind
 from orchestrator.sdk.context import current
-from orchestrator.sdk.deadlines import Alarm, call_within, interruptible
+from orchestrator.sdk.deadlines import call_within
 from orchestrator.sdk.effects import Call, Coerce, Effect, Invoke, Join, Outcome, Resolve, Say, Sleep
 from orchestrator.sdk.events import FlowRunCreated, FlowRunSnapshot, FlowRunState, TaskRunCreated, TaskRunState
 from orchestrator.sdk.futures import Future, block_until, wait_in_loop
 from orchestrator.sdk.inputs import put_in
-from orchestrator.sdk.interrupts import Deadline
+from orchestrator.sdk.interrupts import Deadline, interruptible
 from orchestrator.sdk.journal import record
 from orchestrator.sdk.machines import Machine
 from orchestrator.sdk.parameters import coerce
@@ -185,6 +185,7 @@ IMMEDIATE: dict[type, Callable[[Any, Any], Any]] = {
 # --- effects performed by blocking
 
 
+@interruptible
 def _call(effect: Call, run: FlowRun | TaskRun) -> Outcome:
     before = current.get()
     current.set(run)
@@ -204,6 +205,7 @@ def _call(effect: Call, run: FlowRun | TaskRun) -> Outcome:
             capture.flush(run)
 
 
+@interruptible
 def _call_otherwise(run: FlowRun | TaskRun) -> Outcome:
     if run.kind.is_async:
         from orchestrator.sdk.loops import run_in_fresh_loop  # asyncio costs 40 ms at import
@@ -215,6 +217,7 @@ def _call_otherwise(run: FlowRun | TaskRun) -> Outcome:
     return Outcome(call()) if run.timeout_seconds is None else call_within(run.timeout_seconds, run, call)
 
 
+@interruptible
 def _collect(function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> list[Any]:
     return list(function(*arguments, **keywords))
 
@@ -224,6 +227,7 @@ def _set_deadline(run: FlowRun | TaskRun) -> None:
         run.deadline = time.monotonic() + run.timeout_seconds
 
 
+@interruptible
 def _iterate(run: FlowRun | TaskRun) -> Generator[Any, Any, Outcome]:
     """Yield on what a generator function yields. The run is the current one only while its own code executes."""
     _set_deadline(run)
@@ -258,6 +262,7 @@ def _iterate(run: FlowRun | TaskRun) -> Generator[Any, Any, Outcome]:
         capture.flush(run)
 
 
+@interruptible
 def _invoke(effect: Invoke, run: FlowRun | TaskRun) -> Outcome:
     before = current.get()
     current.set(run)
@@ -275,6 +280,7 @@ def _invoke(effect: Invoke, run: FlowRun | TaskRun) -> Outcome:
         current.set(before)
 
 
+@interruptible
 def _resolve(effect: Resolve, run: FlowRun | TaskRun) -> str:
     for upstream in run.upstreams or ():
         if isinstance(upstream.source, Future):
@@ -282,6 +288,7 @@ def _resolve(effect: Resolve, run: FlowRun | TaskRun) -> str:
     return put_in(run)
 
 
+@interruptible
 def _join(effect: Join, run: FlowRun) -> bool:
     submitted = run.submitted
     if submitted is None:
@@ -294,6 +301,7 @@ def _join(effect: Join, run: FlowRun) -> bool:
     return block_until(submitted.when_idle, remaining)
 
 
+@interruptible
 def _sleep(effect: Sleep, run: FlowRun | TaskRun) -> None:
     time.sleep(effect.seconds)
 
@@ -387,6 +395,8 @@ async def _invoke_async(effect: Invoke, run: FlowRun | TaskRun) -> Outcome:
         return Outcome(error=error)
     finally:
         current.set(before)
+        if run.partial_lines:
+            capture.flush(run)
 
 
 async def _resolve_async(effect: Resolve, run: FlowRun | TaskRun) -> str:
@@ -426,6 +436,3 @@ ASYNC: dict[type, Callable[[Any, Any], Any]] = {
     Join: _join_async,
     Sleep: _sleep_async,
 }
-
-
-interruptible(_call, _call_otherwise, _collect, _join, _sleep, _resolve, _invoke, block_until, Alarm.call)

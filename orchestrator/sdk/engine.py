@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, nullcontext
@@ -338,6 +339,15 @@ def _runner_of(owner: FlowRun | None) -> TaskRunner:
             pattern = owner.flow.task_runner
             owner.runner = ThreadPoolTaskRunner() if pattern is None else pattern.duplicate()
         return owner.runner
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _close_runner(run: FlowRun) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.sdk.interrupts import interruptible
 from orchestrator.sdk.runners.base import free_slot
 from orchestrator.sdk.states import State, StateType
 from orchestrator.sdk.tracebacks import user_frames
@@ -183,6 +185,7 @@ def wait(futures: Iterable[Future], timeout: float | None = None) -> DoneAndNotD
     return DoneAndNotDoneFutures(done, set(futures) - done)
 
 
+@interruptible
 def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
     """Yield futures in the order in which their runs end.
 
@@ -217,6 +220,7 @@ def _remaining(until: float | None) -> float | None:
     return None if until is None else max(0.0, until - time.monotonic())
 
 
+@interruptible
 def block_until(register: Callable[[Callable[[], None]], object], timeout: float | None = None) -> bool:
     """Block this thread until it is woken.
 
@@ -308,3 +312,12 @@ class Submitted:
     def unhandled(self) -> list[Future]:
         """Return the failed runs that nobody looked at, in the order of their failing."""
         return [future for future in self._failed if not future.looked_at]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

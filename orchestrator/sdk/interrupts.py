@@ -7,10 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
-from typing import NoReturn
+from types import CodeType, FrameType
+from typing import Any, NoReturn, TypeVar
 
 from orchestrator.sdk.states import StateType
+from orchestrator.sdk.tracebacks import is_engine
 
 # Why a supervisor stops this process, as far as it says: a run host's child puts its host's word here.
 stop_reason: Callable[[], str] = str
@@ -45,12 +46,36 @@ def describe_interrupt(error: BaseException, is_root: bool) -> tuple[StateType, 
     return StateType.CRASHED, f"Interrupted by {type(error).__name__}"
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+_interruptible: set[CodeType] = set()
+
+
+def interruptible(function: F) -> F:
+    """Mark a function of the engine in which a deadline may raise: one that waits, or calls user code.
+
+    Elsewhere in the engine a deadline tries again a moment later, so that nothing is left half done.
+    """
+    _interruptible.add(function.__code__)
+    return function
+
+
+def may_raise_in(frame: FrameType | None) -> bool:
+    """Whether a deadline may raise where the main thread is: in user code, or in an interruptible function."""
+    while frame is not None:
+        if is_engine(frame.f_code.co_filename):
+            return frame.f_code in _interruptible
+        frame = frame.f_back
+    return True
+
+
 class Sigterm:
     """Turns SIGTERM into an ending that is recorded, where user code has no handler of its own."""
 
     def __init__(self) -> None:
         self.received = False
         self._armed = 0
+        self._pid = 0
 
     def arm(self) -> bool:
         """Watch for SIGTERM. Returns whether this call must be undone by `disarm`."""
@@ -59,12 +84,15 @@ class Sigterm:
         if self._armed == 0:
             if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
                 return False
+            self._pid = os.getpid()
             signal.signal(signal.SIGTERM, self._on_signal)
         self._armed += 1
         return True
 
     def disarm(self) -> None:
         """Stop watching; if SIGTERM came, die of it now."""
+        if self._armed == 0:  # in a forked child
+            return
         self._armed -= 1
         if self._armed:
             return
@@ -73,8 +101,18 @@ class Sigterm:
         if self.received:
             self._die()
 
+    def forget(self) -> None:
+        """In a forked child: let SIGTERM end it as it would any process (multiprocessing's pools end theirs so)."""
+        if self._armed and signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._armed = 0
+        self.received = False
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        if os.getpid() != self._pid:  # it came to a forked child before `forget` was called there
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         self.received = True
         raise Terminated
 
@@ -92,3 +130,6 @@ class Sigterm:
 
 
 sigterm = Sigterm()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=sigterm.forget)

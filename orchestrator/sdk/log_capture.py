@@ -57,14 +57,20 @@ def _record_and_call_handlers(logger: logging.Logger, record: logging.LogRecord)
     if run is not None and recorded:
         capture.record_log(run, record.levelno, record.name, _text(record))
     # Only lines that came the usual way were let through for us alone; handle() is also called with others.
-    caller = sys._getframe(2).f_code
-    if caller is logging.Logger._log.__code__ and not _is_enabled_for(logger, record.levelno):
+    if not _is_enabled_for(logger, record.levelno) and _came_by_log():
         return
     if recorded:
         with capture.muted():
             _call_handlers(logger, record)
     else:
         _call_handlers(logger, record)
+
+
+def _came_by_log() -> bool:
+    try:
+        return sys._getframe(3).f_code is logging.Logger._log.__code__
+    except ValueError:  # called by hand, from the top level
+        return False
 
 
 def _text(record: logging.LogRecord) -> str:

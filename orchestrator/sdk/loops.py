@@ -8,11 +8,13 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from orchestrator.sdk.interrupts import interruptible
 from orchestrator.sdk.runners.base import here
 
 T = TypeVar("T")
 
 
+@interruptible
 def run_in_fresh_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine in an event loop of its own, in this thread where it has none, else in another.
 

@@ -344,7 +344,9 @@ def _name_run(run: FlowRun | TaskRun, template: str | Callable[..., str]) -> Ste
     if isinstance(template, str):
         outcome = yield Invoke(template.format_map, run.parameters)
     else:
-        outcome = yield Invoke(template)
+        code = getattr(template, "__code__", None)
+        takes_parameters = code is not None and "parameters" in code.co_varnames[: code.co_argcount]
+        outcome = yield Invoke(template, *([run.parameters] if takes_parameters else []))
     if outcome.error is not None:
         yield Say(WARNING, f"Named '{run.name}', since its own name cannot be made: {summary(outcome.error)}")
     elif outcome.value:

@@ -3,6 +3,7 @@
 import os
 from types import TracebackType
 
+_MAX_MESSAGE_CHARACTERS = 10_000
 _ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -46,4 +47,6 @@ def summary(error: BaseException) -> str:
         message = str(error)
     except Exception as unprintable:  # a user's __str__
         message = f"<its message cannot be read: {type(unprintable).__name__}>"
+    if len(message) > _MAX_MESSAGE_CHARACTERS:
+        message = f"{message[:_MAX_MESSAGE_CHARACTERS]}… ({len(message):,} characters in all)"
     return f"{type(error).__qualname__}: {message}" if message else type(error).__qualname__

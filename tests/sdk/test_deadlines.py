@@ -3,11 +3,12 @@
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from orchestrator import FailedRun, RunTimeoutError, ThreadPoolTaskRunner, flow, task
+from orchestrator import FailedRun, RunTimeoutError, ThreadPoolTaskRunner, as_completed, flow, task
 from tests.sdk.conftest import Recorded
 
 pytestmark = pytest.mark.usefixtures("recorded")
@@ -122,6 +123,38 @@ def test_waiting_for_a_future_is_ended_too():
     began = time.monotonic()
     assert one(return_state=True).name == "TimedOut"
     release.set()
+    assert _took(5, began)
+
+
+def test_waiting_for_the_first_of_several_is_ended_too():
+    release = threading.Event()
+
+    @task
+    def slow() -> None:
+        release.wait(30)
+
+    @flow(timeout_seconds=0.1)
+    def one() -> None:
+        list(as_completed([slow.submit()]))
+
+    began = time.monotonic()
+    assert one(return_state=True).name == "TimedOut"
+    release.set()
+    assert _took(5, began)
+
+
+def test_generator_is_ended_too():
+    @task
+    def slow() -> Iterator[int]:
+        yield 1
+        time.sleep(30)
+
+    @flow(timeout_seconds=0.1)
+    def one() -> None:
+        list(slow())
+
+    began = time.monotonic()
+    assert one(return_state=True).name == "TimedOut"
     assert _took(5, began)
 
 

@@ -254,6 +254,29 @@ def test_system_exit_and_ctrl_c_crash_and_go_on_up(error: BaseException, recorde
     assert recorded.task_states("inner-0")[-1] == (1, "Crashed")
 
 
+def test_very_long_message_is_cut_and_says_so(recorded: Recorded):
+    @flow
+    def one() -> None:
+        raise ValueError("x" * 1_000_000)
+
+    state = one(return_state=True)
+    assert len(state.message) < 11_000
+    assert state.message.endswith("(1,000,000 characters in all)")
+
+
+def test_error_that_cannot_be_printed_is_recorded(recorded: Recorded):
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("odd")
+
+    @flow
+    def one() -> None:
+        raise OddError
+
+    assert one(return_state=True).is_failed()
+    assert recorded.errors()[0]["type"].endswith("OddError")
+
+
 def test_traceback_has_only_the_users_frames(recorded: Recorded):
     @task
     def deep() -> None:

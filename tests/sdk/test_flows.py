@@ -172,15 +172,20 @@ def test_names_by_template_and_by_function(recorded: Recorded):
     @flow(flow_run_name=lambda: f"by {runtime.flow_run.flow_name}")
     def two() -> None: ...
 
+    @flow(flow_run_name=lambda parameters: f"with {parameters}")
+    def four(n: int) -> None: ...
+
     @flow(flow_run_name="{missing}")
     def three() -> None: ...
 
     assert one("users", "2026-11-22") == "load users of 22.11."
     two()
     three()
+    four(1)
     names = [fact["name"] for fact in recorded.facts("flow_run")]
     assert names[:2] == ["load users of 22.11.", "by two"]
     assert "-" in names[2]
+    assert names[3] == "with {'n': 1}"
 
 
 def test_hooks_of_every_kind():

@@ -175,7 +175,7 @@ one()
 
 def test_forked_children_of_user_code_record_what_they_do(tmp_path: Path, recorded: Recorded):
     text = """
-import multiprocessing
+import multiprocessing, signal, time
 from orchestrator import flow, task
 
 @task
@@ -185,22 +185,30 @@ def work(x):
 
 def in_child(x):
     work(x)
+    assert work.submit(x).result() == x
+
+def terminated():
+    time.sleep(30)
 
 @flow
 def one():
+    work.fn(0)
     process = multiprocessing.get_context("fork").Process(target=in_child, args=(5,))
     process.start()
     process.join()
     assert process.exitcode == 0
+    process = multiprocessing.get_context("fork").Process(target=terminated)
+    process.start()
+    process.terminate()
+    process.join()
+    assert process.exitcode == -signal.SIGTERM
 
 one()
 """
     assert _run(tmp_path, text).returncode == 0
     (run,) = recorded.facts("flow_run")
-    (created,) = recorded.facts("task_run")
-    assert created["run"] == run["run"]
-    assert "child 5" in recorded.printed()
-    assert len(recorded.facts("end")) == 2
+    assert [created["run"] for created in recorded.facts("task_run")] == [run["run"]] * 2
+    assert sorted(recorded.printed()) == ["child 0", "child 5", "child 5"]
 
 
 @pytest.mark.parametrize("seconds", [0.2])

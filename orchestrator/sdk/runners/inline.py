@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from orchestrator.sdk.interrupts import interruptible
 from orchestrator.sdk.runners.base import Job, TaskRunner
 
 
@@ -14,10 +15,12 @@ class InlineTaskRunner(TaskRunner):
         """Return a fresh runner."""
         return InlineTaskRunner()
 
+    @interruptible
     def run(self, job: Job) -> None:
         """Execute a job now."""
         job()
 
+    @interruptible
     def run_later(self, job: Job, seconds: float) -> None:
         """Sleep, then execute a job."""
         time.sleep(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 
@@ -33,6 +34,7 @@ class ThreadPoolTaskRunner(TaskRunner, Slots):
         self._idle: list[_Mailbox] = []
         self._closed = False
         self._threads = 0
+        self._pid = os.getpid()
 
     def duplicate(self) -> ThreadPoolTaskRunner:
         """Return a fresh pool of the same size."""
@@ -40,6 +42,8 @@ class ThreadPoolTaskRunner(TaskRunner, Slots):
 
     def run(self, job: Job) -> None:
         """Execute a job as soon as there is a place."""
+        if os.getpid() != self._pid:  # a fork takes no threads along
+            self.__init__(self.max_workers)  # type: ignore[misc]
         with self._lock:
             if not self._free_places:
                 self._jobs.append(job)
@@ -98,8 +102,17 @@ class ThreadPoolTaskRunner(TaskRunner, Slots):
         return mailbox
 
     def _start(self, mailbox: _Mailbox | None) -> None:
-        if mailbox is not None:
+        if mailbox is None:
+            return
+        try:
             threading.Thread(target=self._work, args=(mailbox,), name=mailbox.name, daemon=True).start()
+        except RuntimeError:  # no more threads can be had: the job waits for one of those that there are
+            with self._lock:
+                self._threads -= 1
+                if not self._threads or mailbox.job is None:
+                    raise
+                self._jobs.appendleft(mailbox.job)
+                self._free_places += 1
 
     def _work(self, mailbox: _Mailbox) -> None:
         here.slots = self
