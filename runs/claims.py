@@ -5,7 +5,6 @@ that is delivered twice, late or never changes nothing about who runs what.
 """
 
 import socket
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import F, OuterRef, Subquery
 
 from flows.models import WorkQueue
 from orchestrator.sdk.ids import uuid7
@@ -23,10 +22,6 @@ from runs.models import Attempt, FlowRun, Worker
 
 # First come, first served within a priority; index `flow_run_claim` has this order.
 CLAIM_ORDER = ("-priority", "expected_start", "id")
-_HELD = Q(state_type__in=[StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]) | Q(
-    state_type=StateType.SCHEDULED,
-    lease_expires_at__isnull=False,  # its process waits for its own next attempt
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +69,29 @@ def renew(held: Mapping[UUID, int]) -> Renewal:
     Args:
         held: The attempt that the worker runs, by id of the flow run.
 
-    Queries: one UPDATE and one SELECT, both by primary keys.
+    Queries and locks: the runs' rows, locked in the order of their ids as everywhere, and one UPDATE.
     """
     if not held:
         return Renewal(frozenset(), frozenset())
-    runs = FlowRun.objects.filter(pk__in=held)
-    expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
-    runs.filter(_is_attempt(held), _HELD).update(lease_expires_at=expires)
     cancel: set[UUID] = set()
     ours: set[UUID] = set()
+    extended: list[UUID] = []
     columns = ("pk", "attempt", "state_type", "ended_by", "cancel_requested_at", "lease_expires_at")
-    for run_id, attempt, state_type, ended_by, asked_at, lease in runs.values_list(*columns):
-        if attempt != held[run_id] or (state_type == StateType.SCHEDULED and lease is None):
-            continue
-        if state_type in FINAL:
-            if ended_by in ("run", "exit"):  # it said so itself and is about to exit
-                ours.add(run_id)
-            continue
-        ours.add(run_id)
-        if state_type == StateType.CANCELLING or asked_at is not None:
-            cancel.add(run_id)
+    with transaction.atomic():
+        runs = FlowRun.objects.filter(pk__in=held).order_by("pk").select_for_update()
+        for run_id, attempt, state_type, ended_by, asked_at, lease in runs.values_list(*columns):
+            if attempt != held[run_id] or (state_type == StateType.SCHEDULED and lease is None):
+                continue  # with a lease, its process waits for its own next attempt
+            if state_type in FINAL:
+                if ended_by in ("run", "exit"):  # it said so itself and is about to exit
+                    ours.add(run_id)
+                continue
+            ours.add(run_id)
+            extended.append(run_id)
+            if state_type == StateType.CANCELLING or asked_at is not None:
+                cancel.add(run_id)
+        expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
+        FlowRun.objects.filter(pk__in=extended).update(lease_expires_at=expires)
     return Renewal(frozenset(cancel), frozenset(held.keys() - ours))
 
 
@@ -173,14 +171,3 @@ def _claim_from(queue_id: UUID, worker: Worker, now: datetime) -> Claim | None:
         flow_run=run, number=number, worker=worker, journal=uuid7(), host=socket.gethostname()[:200], created_at=now
     )
     return Claim(run, attempt)
-
-
-def _is_attempt(held: Mapping[UUID, int]) -> Q:
-    """Match the runs whose current attempt is the one held (few numbers, so few branches)."""
-    by_number: defaultdict[int, list[UUID]] = defaultdict(list)
-    for run_id, number in held.items():
-        by_number[number].append(run_id)
-    matches = Q()
-    for number, run_ids in by_number.items():
-        matches |= Q(attempt=number, pk__in=run_ids)
-    return matches

@@ -189,8 +189,8 @@ class Server:
 
     def _turn(self, timeout_seconds: float) -> None:
         """Wait for something to happen, at most this long, and deal with it."""
-        readable, _, _ = select.select([self._wakeup, self._ready_fd], [], [], timeout_seconds)
-        if self._wakeup in readable:
+        readable, _, _ = select.select([self._wakeup.fileno(), self._ready_fd], [], [], timeout_seconds)
+        if self._wakeup.fileno() in readable:
             self._wakeup.recv(4096)
         if self._ready_fd in readable:
             self._workers_ready += os.read(self._ready_fd, 4096).count(b"\n")
