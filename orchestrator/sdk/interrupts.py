@@ -75,7 +75,7 @@ class Sigterm:
     def __init__(self) -> None:
         self.received = False
         self._armed = 0
-        self._pid = 0
+        self._mask: set[int] | None = None
 
     def arm(self) -> bool:
         """Watch for SIGTERM. Returns whether this call must be undone by `disarm`."""
@@ -84,7 +84,6 @@ class Sigterm:
         if self._armed == 0:
             if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
                 return False
-            self._pid = os.getpid()
             signal.signal(signal.SIGTERM, self._on_signal)
         self._armed += 1
         return True
@@ -101,18 +100,27 @@ class Sigterm:
         if self.received:
             self._die()
 
-    def forget(self) -> None:
-        """In a forked child: let SIGTERM end it as it would any process (multiprocessing's pools end theirs so)."""
+    def before_fork(self) -> None:
+        """Hold SIGTERM back: Python throws away what comes to a child before it has its own handlers."""
+        if self._armed:
+            self._mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}))
+
+    def after_fork(self) -> None:
+        """Let SIGTERM come again."""
+        mask, self._mask = self._mask, None
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def after_fork_in_child(self) -> None:
+        """Let SIGTERM end a child as it would any process: multiprocessing's pools end theirs so."""
         if self._armed and signal.getsignal(signal.SIGTERM) == self._on_signal:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._armed = 0
         self.received = False
+        self.after_fork()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
-        if os.getpid() != self._pid:  # it came to a forked child before `forget` was called there
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
         self.received = True
         raise Terminated
 
@@ -132,4 +140,8 @@ class Sigterm:
 sigterm = Sigterm()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=sigterm.forget)
+    os.register_at_fork(
+        before=sigterm.before_fork,
+        after_in_parent=sigterm.after_fork,
+        after_in_child=sigterm.after_fork_in_child,
+    )
