@@ -43,7 +43,7 @@ def attempt_of(token: str, *, for_facts: bool = False) -> Attempt | None:
         token: What `run_token` returned.
         for_facts: Also accept an attempt that was superseded or ended, up to a day after its end.
 
-    Queries: one, by the run's primary key.
+    Queries: one, by the run's primary key; another for a process that has retried the run within itself.
     """
     try:
         claims = signing.loads(token.removeprefix(PREFIX), salt=_SALT)
@@ -56,9 +56,9 @@ def attempt_of(token: str, *, for_facts: bool = False) -> Attempt | None:
         return None
     if for_facts:
         ended_at = attempt.end_time
-        return attempt if ended_at is None or timezone.now() - ended_at < FACTS_AFTER_END else None
-    run = attempt.flow_run
-    return attempt if run.attempt == number and not run.is_final else None
+        if ended_at is None or timezone.now() - ended_at < FACTS_AFTER_END:
+            return attempt
+    return attempt if not attempt.flow_run.is_final and attempt.is_current() else None
 
 
 class RunTokenAuthentication(BaseAuthentication):

@@ -80,7 +80,9 @@ def renew(held: Mapping[UUID, int]) -> Renewal:
     with transaction.atomic():
         runs = FlowRun.objects.filter(pk__in=held).order_by("pk").select_for_update()
         for run_id, attempt, state_type, ended_by, asked_at, lease in runs.values_list(*columns):
-            if attempt != held[run_id] or (state_type == StateType.SCHEDULED and lease is None):
+            if not (attempt == held[run_id] or _retried_within(run_id, held[run_id], attempt)) or (
+                state_type == StateType.SCHEDULED and lease is None
+            ):
                 continue  # with a lease, its process waits for its own next attempt
             if state_type in FINAL:
                 if ended_by in ("run", "exit"):  # it said so itself and is about to exit
@@ -93,6 +95,14 @@ def renew(held: Mapping[UUID, int]) -> Renewal:
         expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
         FlowRun.objects.filter(pk__in=extended).update(lease_expires_at=expires)
     return Renewal(frozenset(cancel), frozenset(held.keys() - ours))
+
+
+def _retried_within(run_id: UUID, held: int, current: int) -> bool:
+    """Whether the current attempt is a retry within the process of the one held, which the worker need not know of."""
+    journals = dict(
+        Attempt.objects.filter(flow_run=run_id, number__in=[held, current]).values_list("number", "journal")
+    )
+    return journals.get(held) is not None and journals.get(held) == journals.get(current)
 
 
 def release(claimed: Claim) -> bool:

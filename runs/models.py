@@ -200,6 +200,13 @@ class Attempt(models.Model):
     def __str__(self) -> str:
         return f"attempt {self.number}"
 
+    def is_current(self) -> bool:
+        """Whether its process has the run's current attempt: this one, or a retry within the process (a query then)."""
+        run = self.flow_run
+        if run.attempt == self.number:
+            return True
+        return self.journal is not None and run.attempts.filter(number=run.attempt, journal=self.journal).exists()
+
 
 class TaskRun(models.Model):
     """A task run, with its current attempt; earlier attempts are `TaskRunAttempt` rows."""
@@ -287,7 +294,7 @@ class Journal(models.Model):
     """How far a journal has been brought in; moves in the transaction that writes its facts."""
 
     id = models.UUIDField(primary_key=True, editable=False)
-    team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, related_name="+", help_text="Whose facts it has.")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, related_name="+", help_text="Whose it is.")
     sequence = models.PositiveBigIntegerField(default=0, help_text="The number of the last fact that was taken.")
     clock = models.PositiveBigIntegerField(default=0, help_text="The latest time in it, microseconds since the epoch.")
     machine = models.CharField(max_length=200, blank=True)

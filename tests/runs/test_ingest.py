@@ -20,8 +20,9 @@ from flows.models import Flow
 from orchestrator.sdk.events import Header, TaskRunState, encode
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.reader import Batch
-from runs import bulk
+from runs import bulk, claims
 from runs import ingest as ingest_module
+from runs.authentication import attempt_of, run_token
 from runs.bounds import moment
 from runs.ingest import MAX_REJECTED, UnusableBatch, abandon, ingest, parse_batch
 from runs.models import Attempt, FlowRun, Journal, Log, TaskRun, TaskRunAttempt, Worker
@@ -58,7 +59,7 @@ def claimed(process: Process, *, worker: bool = True, **fields: Any) -> FlowRun:
     now = timezone.now()
     values = {"state_type": "PENDING", "state_name": "Pending", "attempt": 1, **fields}
     run = FlowRun.objects.create(
-        id=process.run, team=team, flow=flow, name="r", state_time=now, expected_start=now,
+        id=UUID(process.run), team=team, flow=flow, name="r", state_time=now, expected_start=now,
         lease_expires_at=now + timedelta(seconds=20), **values,
     )  # fmt: skip
     made = None
@@ -465,6 +466,23 @@ def test_a_retry_within_the_process_is_the_next_attempt() -> None:
     assert (second.state_type, second.start_time) == ("COMPLETED", moment(START + 5 * STEP))
     states = dict(TaskRun.objects.values_list("id", "state_type"))
     assert states == {UUID(left): "CANCELLED", UUID(again): "COMPLETED"}
+
+
+def test_a_worker_keeps_a_run_that_retries_within_its_process() -> None:
+    process = Process()
+    run = claimed(process)
+    token = run_token(run.attempts.get())
+    process.state("RUNNING")
+    process.state("SCHEDULED", "AwaitingRetry", error=error())
+    process.ingest()
+    assert claims.renew({run.id: 1}).lost == frozenset()
+    process.state("RUNNING", "Retrying", attempt=2)
+    process.ingest()
+    assert claims.renew({run.id: 1}).lost == frozenset()
+    assert attempt_of(token) == run.attempts.get(number=1)
+    Attempt.objects.filter(number=2).update(journal=uuid7())
+    assert claims.renew({run.id: 1}).lost == {run.id}
+    assert attempt_of(token) is None
 
 
 def test_a_failure_followed_by_a_retry_within_the_process_goes_on() -> None:
