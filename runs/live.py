@@ -74,12 +74,12 @@ class _Publisher:
         self._filled.set()
 
     async def _send(self) -> None:
-        layer = get_channel_layer()
         while True:
             await self._filled.wait()
             self._filled.clear()
             groups, self._groups = self._groups, set()
             try:
+                layer = get_channel_layer()
                 for group in groups:
                     await layer.group_send(group, {"type": CHANGED})
             except Exception as error:  # the network begins here; pages look again by themselves

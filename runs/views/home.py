@@ -52,7 +52,7 @@ class HomePage(LivePage):
         return {
             "attention": reads.needs_attention(runs, now, ROWS),
             "running": running,
-            "running_count": len(running) if len(running) < ROWS else reads.running_count(runs),
+            "running_count": reads.running_count(runs),
             "progress": reads.progress(running, now),
             "places": reads.places(now),
             "upcoming": reads.up_next(runs, now, ROWS - 2),

@@ -55,7 +55,9 @@ def site(transactional_db: None, channels: None, monkeypatch: pytest.MonkeyPatch
     # its threads leave no connection behind that would keep the test database from being dropped
     monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
     port = servers.free_port()
-    server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="warning", lifespan="off", ws="websockets-sansio"))
+    server = uvicorn.Server(
+        uvicorn.Config(application, port=port, log_level="warning", lifespan="off", ws="websockets-sansio")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 10

@@ -69,7 +69,6 @@ def make_run(flow: Any, start: datetime, seconds: float | None, state: str = "CO
             **values,
         }
     )
-    FlowRun.objects.filter(id=run.id).update(created_at=start)
     if began:
         Attempt.objects.create(
             flow_run=run, number=1, state_type=state, state_name=run.state_name, created_at=start, start_time=start,
@@ -162,6 +161,13 @@ def make_flights_run(flow: Any, start: datetime, state: str = "RUNNING", **value
 
 def typical() -> dict[str, Any]:
     """What a small team has after two days. Returns what tests want by name."""
+    from django.db import transaction
+
+    with transaction.atomic():
+        return _typical()
+
+
+def _typical() -> dict[str, Any]:
     from flows.models import Deployment, Flow, Schedule, WorkQueue
     from runs.models import Trigger, Worker
     from teams.models import Team, User

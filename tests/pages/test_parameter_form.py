@@ -32,7 +32,9 @@ def test_fields_follow_the_annotations() -> None:
 
 
 def test_values_are_read_by_their_kind() -> None:
-    filled = read(SCHEMA, typed(year="2014", carriers='["AA"]', share="0.1", mode='"replace"', table="t", notify="true"))
+    filled = read(
+        SCHEMA, typed(year="2014", carriers='["AA"]', share="0.1", mode='"replace"', table="t", notify="true")
+    )
     assert filled.values == {
         "year": 2014, "carriers": ["AA"], "share": 0.1, "mode": "replace", "since": None, "notify": True, "table": "t",
     }  # fmt: skip

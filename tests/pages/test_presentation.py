@@ -68,4 +68,10 @@ def test_times_to_come() -> None:
 
 
 def test_log_levels_between_the_named_ones() -> None:
-    assert [presentation.level_name(level) for level in (5, 20, 25, 40, 60)] == ["DEBUG", "INFO", "INFO", "ERROR", "CRITICAL"]
+    assert [presentation.level_name(level) for level in (5, 20, 25, 40, 60)] == [
+        "DEBUG",
+        "INFO",
+        "INFO",
+        "ERROR",
+        "CRITICAL",
+    ]

@@ -56,7 +56,9 @@ def test_what_is_missing_is_said(text: str) -> None:
         ("cron", "0 8 * * 1", {"cron": "0 8 * * 1"}),
     ],
 )
-def test_a_schedule_is_shown_as_it_is_and_says_the_same_again(kind: str, expression: str, shown: dict[str, object]) -> None:
+def test_a_schedule_is_shown_as_it_is_and_says_the_same_again(
+    kind: str, expression: str, shown: dict[str, object]
+) -> None:
     editor = ScheduleForm.of(Schedule(kind=kind, expression=expression, timezone="UTC"))
     assert {name: getattr(editor, name) for name in shown} == shown
     assert editor.fields()["expression"] == expression
