@@ -1,6 +1,6 @@
 """The engine alone, without a server: `python -m benchmarks.engine [TASKS]` prints what its parts cost.
 
-`python -m benchmarks` measures the numbers to hold; this adds what they do not show: tasks that are submitted and mapped.
+`python -m benchmarks` measures the numbers to hold; this adds tasks that are submitted and mapped.
 """
 
 import sys
