@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.measures import Bound, NotHereError, Row
+from benchmarks.measures import BenchmarkError, Bound, NotHereError, Row
 from benchmarks.processes import PROGRAMS, PYTHON, environment, run, temporary_home
 from benchmarks.records import Records
 from benchmarks.rounds import Rounds, interleave
@@ -84,7 +84,10 @@ def peak_megabytes(count: int) -> float:
         raise NotHereError("memory is read from /proc, which is not here")
     with temporary_home() as home:
         command = [PYTHON, PROGRAMS / "noop_tasks.py", str(count)]
-        return run(command, environment(home), watch_memory=True).peak_bytes / 1e6
+        finished = run(command, environment(home), watch_memory=True)
+        if (facts := _facts(home)) < 2 * count:
+            raise BenchmarkError(f"the journal has {facts:,} facts of {count:,} tasks")
+        return finished.peak_bytes / 1e6
 
 
 def row(what: str, unit: str, rounds: Rounds, name: str, bound: Bound | None, note: str = "") -> Row:
@@ -98,6 +101,15 @@ def hello_in_new_home() -> float:
     """How long one print takes as a whole process, in a new home."""
     with temporary_home() as home:
         return run([PYTHON, PROGRAMS / "hello.py"], environment(home)).seconds
+
+
+def _facts(home: Path) -> int:
+    """How many facts the journals of a home have: one a line, and two a task."""
+    total = 0
+    for path in (home / "journals").iterdir():
+        with path.open("rb") as file:
+            total += sum(1 for _ in file)
+    return total
 
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {"start-up": start_up, "tasks": tasks, "memory": memory}
