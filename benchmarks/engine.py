@@ -5,6 +5,7 @@
 
 import sys
 
+from benchmarks.measures import BenchmarkError
 from benchmarks.processes import PYTHON, environment, run, temporary_home
 from benchmarks.scripts import hello_in_new_home, import_seconds, peak_megabytes
 
@@ -44,7 +45,8 @@ def rate(how: str, count: int) -> tuple[float, float]:
             for path in home.glob("journals/*.jsonl")
             for line in path.read_bytes().splitlines()
         )
-        assert completed == count, f"{completed} of {count} tasks are on record"
+        if completed != count:
+            raise BenchmarkError(f"{completed:,} of {count:,} tasks are on record")
         return float(done.output.split()[-1]), done.peak_bytes / 1e6
 
 

@@ -1,14 +1,12 @@
 """Through a server with the embedded defaults: its own home and port for each benchmark."""
 
-import re
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from benchmarks.measures import BenchmarkError, Bound, Row, percentile
-from benchmarks.processes import ORCHESTRATOR, PROGRAMS, PYTHON, environment, run, temporary_home
+from benchmarks.processes import ORCHESTRATOR, PROGRAMS, PYTHON, run
 from benchmarks.records import moment
 from benchmarks.rounds import interleave
 from benchmarks.scripts import row, run_tasks
@@ -177,25 +175,11 @@ def command_line(quick: bool) -> Iterator[Row]:
     yield Row("command-line verb with a server, the slowest", "s", taken.values[slowest], Bound(0.4), note)
 
 
-def ingest(quick: bool) -> Iterator[Row]:
-    """The way from journals into the database alone, as `benchmarks/ingest.py` measures it."""
-    count = 2_000 if quick else 10_000
-    with temporary_home() as home:
-        command = [PYTHON, "-m", "benchmarks.ingest", str(count)]
-        output = run(command, environment(home), directory=Path(__file__).parent.parent).output
-    for kind in ("called", "mapped"):
-        rates = re.findall(rf"{kind}\s.*\s([\d,]+)/s", output)
-        if len(rates) != 1:
-            raise BenchmarkError(f"benchmarks.ingest printed no rate of tasks that were {kind}")
-        yield Row(f"ingest alone, {count:,} tasks {kind}", "/s", (float(rates[0].replace(",", "")),))
-
-
 def _verb(server: Server, words: list[str]) -> Callable[[], float]:
     return lambda: run([ORCHESTRATOR, *words], server.environment).seconds
 
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
-    "ingest": ingest,
     "beside-server": scripts_beside_server,
     "call": call_to_code,
     "drain": drain,
