@@ -8,8 +8,11 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from orchestrator.sdk.callables import Kind
+from orchestrator.sdk.effects import Outcome
 from orchestrator.sdk.interrupts import interruptible
 from orchestrator.sdk.runners.base import here
+from orchestrator.sdk.runs import FlowRun, TaskRun
 
 T = TypeVar("T")
 
@@ -45,3 +48,20 @@ def run_in_fresh_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+async def await_function(run: FlowRun | TaskRun) -> Outcome:
+    """Call a run's coroutine function or async generator function within its timeout."""
+    timeout = asyncio.timeout(run.timeout_seconds)
+    try:
+        async with timeout:
+            if run.kind is Kind.ASYNC_GENERATOR:
+                return Outcome([item async for item in run.function(*run.arguments, **run.keywords)])
+            return Outcome(await run.function(*run.arguments, **run.keywords))
+    except TimeoutError as error:
+        return Outcome(timed_out=True) if timeout.expired() else Outcome(error=error)
+
+
+async def await_value(value: Any) -> Any:
+    """Await whatever can be awaited."""
+    return await value
