@@ -30,6 +30,7 @@ _WORDS = {
     "null": "null",
 }
 _FORMATS = {"date": "a date such as 2027-01-04", "date-time": "a time such as 2027-01-04T08:00:00"}
+_SECONDS = {"date-time", "duration"}  # may be given as numbers: seconds since 1970, seconds
 _INTEGER = re.compile(r"\s*[+-]?[0-9](_?[0-9])*(\.0*)?\s*", re.ASCII)
 _TRUTHS = {"true", "false", "yes", "no", "on", "off", "y", "n", "t", "f", "1", "0"}
 
@@ -115,7 +116,8 @@ def _complaints(schema: Mapping[str, Any], parameters: dict[str, Any], partial: 
             yield name, f"“{name}” is required and has no value."
     rest = {key: value for key, value in schema.items() if key not in {"required", "additionalProperties"}}
     try:
-        for error in _validator(rest).iter_errors({name: value for name, value in parameters.items() if name in known}):
+        for outer in _validator(rest).iter_errors({name: value for name, value in parameters.items() if name in known}):
+            error = _inmost(outer)
             yield ".".join(map(str, error.absolute_path)), _words(error)
     except _WrappedReferencingError as error:
         yield "", f"The flow's schema refers to something that is not in it: {error}."
@@ -139,6 +141,8 @@ def _lenient() -> "type[Draft202012Validator]":
     def lenient(validator: Any, wanted: Any, value: Any, schema: Any) -> "Iterable[SchemaError]":
         kinds = [wanted] if isinstance(wanted, str) else wanted
         if isinstance(value, str) and any(kind in _READ_AS and _READ_AS[kind](value) for kind in kinds):
+            return []
+        if schema.get("format") in _SECONDS and isinstance(value, int | float) and not isinstance(value, bool):
             return []
         return strict(validator, wanted, value, schema) or []
 
@@ -177,6 +181,15 @@ def _read_date(text: str) -> date:
 
 def _read_time(text: str) -> datetime | float:
     return float(text) if _is_number(text) else datetime.fromisoformat(text)  # pydantic takes Unix times too
+
+
+def _inmost(error: "SchemaError") -> "SchemaError":
+    """The complaint inside a choice of types, where the value is of one of them and wrong further in."""
+    if error.validator in {"anyOf", "oneOf"}:
+        for inner in error.context or ():
+            if inner.relative_path:
+                return _inmost(inner)
+    return error
 
 
 def _words(error: "SchemaError") -> str:

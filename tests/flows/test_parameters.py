@@ -17,6 +17,7 @@ SCHEMA: dict[str, Any] = {
         "mode": {"enum": ["fast", "full"]},
         "since": {"type": "string", "format": "date-time"},
         "config": {"$ref": "#/$defs/Config"},
+        "limits": {"anyOf": [{"type": "object", "additionalProperties": {"type": "integer"}}, {"type": "null"}]},
         "names": {"type": "array", "items": {"type": "string"}},
     },
     "required": ["carrier"],
@@ -32,7 +33,8 @@ SCHEMA: dict[str, Any] = {
         {"carrier": "AA", "month": 3, "dry_run": True, "ratio": 0.5},
         {"carrier": "AA", "month": "3", "dry_run": "true", "ratio": "0.5"},  # as forms send them
         {"carrier": "AA", "mode": "fast", "since": "2027-01-04T08:00:00+01:00", "names": ["a"]},
-        {"carrier": "AA", "since": "2027-01-04", "config": {"retries": 2}},
+        {"carrier": "AA", "since": "2027-01-04", "config": {"retries": 2}, "limits": {"a": 1}},
+        {"carrier": "AA", "since": 1_800_000_000},
     ],
 )
 def test_right_parameters_pass(given: dict[str, Any]) -> None:
@@ -53,6 +55,9 @@ def test_right_parameters_pass(given: dict[str, Any]) -> None:
         ({"carrier": "AA", "config": {}}, "parameters.config", "'retries' is a required property"),
         ({"carrier": "AA", "names": ["a", 1]}, "parameters.names.1", "text"),
         ({"carrier": "AA", "yaer": 1}, "parameters.yaer", "no parameter “yaer”. It takes month, carrier"),
+        ({"carrier": "AA", "limits": {"a": "q"}}, "parameters.limits.a", "a whole number"),
+        ({"carrier": "AA", "limits": 3}, "parameters.limits", "an object or null, not 3"),
+        ({"carrier": "AA", "since": True}, "parameters.since", "text"),
         ([], "parameters", "an object"),
         ({"carrier": "A" * 600_000}, "parameters", "at most 524,288"),
     ],
