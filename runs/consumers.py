@@ -99,7 +99,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                 update, sweep_seconds = await self._in_thread(self._read)
                 took = time.monotonic() - began
                 if update:
-                    await self.send_json(update)
+                    try:
+                        await self.send_json(update)
+                    except OSError:  # the page went away meanwhile
+                        return
                 await asyncio.sleep(max(MIN_SECONDS, REST * took))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), sweep_seconds)

@@ -79,7 +79,8 @@ def typical(site: Site) -> Site:
 
 @pytest.fixture
 def signed_in(site: Site, page: Page) -> Page:
-    """A page of a browser that is signed in."""
+    """A page of a browser that is signed in and has told its time zone."""
+    page.goto(site.url + "/sign-in/")
     site.sign_in(page.context)
     return page
 

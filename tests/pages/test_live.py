@@ -207,7 +207,9 @@ async def test_list_shows_new_runs(connect: Any, made: dict[str, Any]) -> None:
     message = await next_with(socket, "regions")
     rows = message["regions"]["rows"][1]
     assert str(run.id) in rows
-    assert rows.count("<li") == (await sync_to_async(fresh)(RunsPage, made["admin"], "/runs/?state=running"))["rows"].count("<li")
+    assert rows.count("<li") == (await sync_to_async(fresh)(RunsPage, made["admin"], "/runs/?state=running"))[
+        "rows"
+    ].count("<li")
 
 
 async def test_stranger_is_not_told_of_another_team_s_run(connect: Any, made: dict[str, Any]) -> None:
@@ -240,7 +242,9 @@ async def test_other_sites_cannot_open_the_socket(typical: Site) -> None:
         await dial(typical, Origin="http://evil.example")
 
 
-def test_announcing_without_a_broker_fails_nothing(db: None, settings: Any, django_capture_on_commit_callbacks: Any) -> None:
+def test_announcing_without_a_broker_fails_nothing(
+    db: None, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
     run = sample.make_run(sample.typical()["flows"]["flights"], timezone.now(), 1)
     with django_capture_on_commit_callbacks(execute=True):
         announce([run.id])
