@@ -1,111 +1,33 @@
-"""Django settings, from the environment: every variable begins with `ORCHESTRATOR_`, and a bad value stops the start."""
+"""Django settings, from the environment (`orchestrator.environment`): a bad value stops the start."""
 
-import os
-import secrets
-from pathlib import Path
 from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator import site
-from orchestrator.sdk.home import Home, home
+from orchestrator.environment import (
+    database,
+    flag,
+    home_made,
+    listing,
+    secret_key,
+    text,
+    time_zone,
+    whole_number,
+)
+from orchestrator.sdk.home import home
 
 site.activate()
 
-HOME: Home = home()
-try:
-    HOME.make()
-except OSError as error:
-    raise ImproperlyConfigured(
-        f"ORCHESTRATOR_HOME: cannot use {HOME.root}: {error.strerror}. Set it to a folder that you may write to."
-    ) from None
-
-
-def _text(name: str, default: str = "") -> str:
-    return os.environ.get(f"ORCHESTRATOR_{name}", default).strip()
-
-
-def _flag(name: str, default: bool = False) -> bool:
-    value = _text(name, "1" if default else "0").lower()
-    if value not in {"0", "1", "true", "false", "yes", "no", "on", "off"}:
-        raise ImproperlyConfigured(f"ORCHESTRATOR_{name}: {value!r} is neither 1 nor 0.")
-    return value in {"1", "true", "yes", "on"}
-
-
-def _list(name: str, default: str = "") -> list[str]:
-    return [part.strip() for part in _text(name, default).split(",") if part.strip()]
-
-
-def _secret_key() -> str:
-    """The key in the environment, else the one in the home, made (0600) at the first start."""
-    if key := _text("SECRET_KEY"):
-        return key
-    path = HOME.secret_key
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if key := path.read_text().strip():
-            return key
-        raise ImproperlyConfigured(f"{path} is empty. Delete it and start again to have a new key made.") from None
-    with os.fdopen(descriptor, "w") as file:
-        key = secrets.token_urlsafe(50)
-        file.write(key)
-    return key
-
-
-def _database() -> dict[str, object]:
-    """The embedded SQLite database, or what `ORCHESTRATOR_DATABASE_URL` names."""
-    url = _text("DATABASE_URL")
-    parts = urlsplit(url)
-    if not url or parts.scheme == "sqlite":
-        path = Path(parts.path) if url else HOME.database
-        return {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": str(path),
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",
-                "timeout": 20,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
-                " PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=2000;",
-            },
-            "CONN_MAX_AGE": None,
-        }
-    if parts.scheme not in {"postgres", "postgresql"}:
-        raise ImproperlyConfigured(
-            f"ORCHESTRATOR_DATABASE_URL: cannot use {parts.scheme or url!r}; write postgresql://user:password@host/name."
-        )
-    from psycopg.conninfo import conninfo_to_dict  # psycopg costs 60 ms; SQLite's users do not pay it
-
-    known = conninfo_to_dict(url)
-    if not known.get("dbname"):
-        raise ImproperlyConfigured("ORCHESTRATOR_DATABASE_URL: names no database; write postgresql://…/name.")
-    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        **{setting: str(known.pop(key, "") or "") for key, setting in names.items()},
-        "OPTIONS": known,
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
-    }
-
-
-def _time_zone() -> str:
-    name = _text("TIME_ZONE", "UTC")
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ImproperlyConfigured(f"ORCHESTRATOR_TIME_ZONE: {name!r} is no time zone; write one like Europe/Paris.") from None
-    return name
-
+HOME = home_made(home())
 
 BASE_DIR = site.ROOT
-SECRET_KEY = _secret_key()
-DEBUG = _flag("DEBUG")
-EXTERNAL_URL = _text("EXTERNAL_URL").rstrip("/")
+SECRET_KEY = secret_key(HOME)
+DEBUG = flag("DEBUG")
+EXTERNAL_URL = text("EXTERNAL_URL").rstrip("/")
 _external = urlsplit(EXTERNAL_URL)
 ALLOWED_HOSTS = [
-    *_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"),
+    *listing("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"),
     *([_external.hostname] if _external.hostname else []),
 ]
 CSRF_TRUSTED_ORIGINS = [f"{_external.scheme}://{_external.netloc}"] if EXTERNAL_URL else []
@@ -162,7 +84,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": _database()}
+DATABASES = {"default": database(HOME)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "teams.User"
@@ -187,7 +109,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else Non
 X_FRAME_OPTIONS = "DENY"
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = _time_zone()
+TIME_ZONE = time_zone("TIME_ZONE")
 USE_TZ = True
 USE_I18N = False
 
@@ -211,10 +133,10 @@ UNFOLD = {
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = _text("STATIC_ROOT") or None  # only for collectstatic: the site serves what the finders find
+STATIC_ROOT = text("STATIC_ROOT") or None  # only for collectstatic: the site serves what the finders find
 WHITENOISE_USE_FINDERS = True
 
-BROKER_URL = _text("BROKER_URL")
+BROKER_URL = text("BROKER_URL")
 if BROKER_URL and urlsplit(BROKER_URL).scheme not in {"redis", "rediss", "unix"}:
     raise ImproperlyConfigured(
         f"ORCHESTRATOR_BROKER_URL: cannot use {urlsplit(BROKER_URL).scheme!r}; write redis://host:6379/0."
@@ -294,25 +216,27 @@ SCHEDULE_HORIZON = 7 * 24 * 3600  # how far ahead runs are materialized …
 SCHEDULE_AHEAD = 5  # … and how many of each schedule at most
 LEASE_SECONDS = 20
 LEASE_RENEW_SECONDS = 5
-WORKER_PLACES = int(_text("WORKER_PLACES", "8")) if _text("WORKER_PLACES", "8").isdigit() else 0
-if WORKER_PLACES < 1:
-    raise ImproperlyConfigured("ORCHESTRATOR_WORKER_PLACES: write how many runs a worker runs at once, 1 or more.")
-WORKER_GRACE_SECONDS = int(_text("WORKER_GRACE_SECONDS", "30")) if _text("WORKER_GRACE_SECONDS", "30").isdigit() else -1
-if WORKER_GRACE_SECONDS < 0:
-    raise ImproperlyConfigured("ORCHESTRATOR_WORKER_GRACE_SECONDS: write how long a stopping worker waits for its runs.")
+WORKER_PLACES = whole_number("WORKER_PLACES", 8, "how many runs a worker runs at once", minimum=1)
+WORKER_GRACE_SECONDS = whole_number("WORKER_GRACE_SECONDS", 30, "how long a stopping worker waits for its runs")
 CANCEL_GRACE_SECONDS = 5  # between SIGTERM and SIGKILL of a cancelled run
-API_URL = _text("API_URL") or EXTERNAL_URL  # where runs find the server
+API_URL = text("API_URL") or EXTERNAL_URL  # where runs find the server
 # Called after an ingest transaction committed, with the ids of the flow runs it changed: live pages and wake-ups.
 AFTER_INGEST = "runs.live.announce"
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime}.{msecs:03.0f} | {levelname:<7} | {name} - {message}", "style": "{", "datefmt": "%H:%M:%S"}},
+    "formatters": {
+        "line": {
+            "format": "{asctime}.{msecs:03.0f} | {levelname:<7} | {name} - {message}",
+            "style": "{",
+            "datefmt": "%H:%M:%S",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": _text("LOG_LEVEL", "WARNING").upper()},
+    "root": {"handlers": ["stderr"], "level": text("LOG_LEVEL", "WARNING").upper()},
     "loggers": {
-        "runs": {"level": _text("LOG_LEVEL", "INFO").upper()},  # which runs started and ended here
+        "runs": {"level": text("LOG_LEVEL", "INFO").upper()},  # which runs started and ended here
         # A full worker stops listening to bells; one that comes in that moment is put back, as it should be.
         "kombu.transport.virtual.base": {"level": "ERROR"},
     },

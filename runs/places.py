@@ -15,6 +15,7 @@ class Occupant:
     label: str  #: how people call it: its name and its flow or deployment
     since: float = field(default_factory=time.monotonic)
     stopping: bool = False
+    pid: int = 0  #: of its process, which leads a group of its own; 0 until it has started
 
 
 class Places:
@@ -35,6 +36,12 @@ class Places:
         """Give a run a place."""
         with self._changed:
             self._occupants[occupant.run_id] = occupant
+
+    def began(self, run_id: UUID, pid: int) -> None:
+        """Note the process of a run that is here."""
+        with self._changed:
+            if occupant := self._occupants.get(run_id):
+                occupant.pid = pid
 
     def leave(self, run_id: UUID, attempt: int | None = None) -> Occupant | None:
         """Free a run's place; None when this attempt of it (any, by default) has none."""

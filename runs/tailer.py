@@ -35,6 +35,7 @@ from orchestrator.sdk.reader import (
 )
 from orchestrator.sdk.shipper import MARKER_SUFFIX
 from runs.ingest import Outcome, UnusableBatch, abandon, high_water_mark, ingest
+from runs.script_cancels import ScriptCancels
 
 try:
     import fcntl
@@ -96,6 +97,11 @@ class Tailer:
         self._tailed: dict[str, Tailed] = {}
         self._unusable: set[Path] = set()  # said once each, left where they are
         self._folder_mtime = -1
+
+    @property
+    def readers(self) -> list[JournalReader]:
+        """Of the journals that are not over."""
+        return [tailed.reader for tailed in self._tailed.values()]
 
     @property
     def has_journals(self) -> bool:
@@ -297,6 +303,7 @@ def bring_in_once(home: Home, wait_seconds: float = 0.3) -> bool:
 
 def _loop(tailer: Tailer, bell: socket.socket | None, stop: threading.Event) -> None:
     failures = 0
+    cancels = ScriptCancels()
     down_since = last_fact = last_judged = last_swept = 0.0
     while True:
         stopping = stop.is_set()
@@ -307,6 +314,8 @@ def _loop(tailer: Tailer, bell: socket.socket | None, stop: threading.Event) -> 
         judge = now - last_judged >= (BUSY_SECONDS if now - last_fact < QUIET_AFTER_SECONDS else QUIET_SECONDS)
         try:
             read = tailer.pass_once(None if stopping else stop, judge=judge)
+            if judge and tailer.has_journals:
+                cancels.look(tailer.readers)
         except DATABASE_TROUBLE as error:
             failures += 1
             if failures == 1:

@@ -5,14 +5,15 @@ Three threads beside Celery's. *Claims* waits for bells, for exits and for its o
 ever blocked for the length of a run, and none needs the broker: without one, the sweep finds what is due.
 """
 
+import contextlib
 import heapq
 import logging
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -222,11 +223,18 @@ class RunWorker:
             self._wake.set()
         else:
             assert isinstance(message, Started)
+            self.places.began(UUID(message.run), message.pid)
 
     def _on_host_gone(self) -> None:
-        """The host died: its runs died with it (the kernel kills them), and their journals say so to ingest."""
+        """The host died: its runs died with it (the kernel kills them), and their journals say so to ingest.
+
+        What those runs had started themselves outlives them, as no signal told it: it is in their groups.
+        """
         self._host_ready.clear()
         for occupant in self.places.clear():
+            if occupant.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(occupant.pid, signal.SIGKILL)
             _log.error("Flow run %s lost its run host", occupant.label)
         if self._stopped.is_set():
             return
@@ -281,7 +289,7 @@ class RunWorker:
             _log.info("Flow run %s: %s after %.1f s", occupant.label, name, ending.at - occupant.since)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _database(doing: str) -> Iterator[None]:
     """Go on when the database does not answer: what was to be done is done at the next turn."""
     try:

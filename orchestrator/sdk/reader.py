@@ -76,6 +76,7 @@ class Judgement(Enum):
     """What the lock of a journal says about its writer."""
 
     ALIVE = "alive"
+    DYING = "dying"  #: its lock is free, but its last words are not all read yet
     DEAD = "dead"
     UNKNOWN = "unknown"  #: another machine's journal: judge by lease
 
@@ -232,7 +233,7 @@ class JournalReader:
             self._free_since = time.monotonic()
         grace = SUPERVISOR_GRACE_SECONDS if self.header.run else 0.0
         if not self._read_since_free or time.monotonic() < self._free_since + grace:
-            return Judgement.ALIVE
+            return Judgement.DYING
         return Judgement.DEAD
 
     def _take(self, max_bytes: int, max_lines: int) -> bytes:

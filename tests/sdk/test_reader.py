@@ -139,7 +139,7 @@ def test_supervised_journal_is_left_to_its_host_for_a_while(home: Path, monkeypa
     journal = reader(home)
     journal.judge()
     assert numbers(journal) == [[1]]
-    assert journal.judge() is Judgement.ALIVE
+    assert journal.judge() is Judgement.DYING
     monkeypatch.setattr("orchestrator.sdk.reader.SUPERVISOR_GRACE_SECONDS", 0.0)
     assert journal.judge() is Judgement.DEAD
 

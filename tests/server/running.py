@@ -21,7 +21,7 @@ ORCHESTRATOR = [str(Path(sys.executable).with_name("orchestrator"))]
 Value = TypeVar("Value")
 
 FLOWS = """
-import os, signal, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 from orchestrator import flow
 
@@ -36,6 +36,12 @@ def hello(path: str = ""):
 def nap(seconds: float = 60.0):
     print("napping", flush=True)
     time.sleep(seconds)
+
+@flow
+def parent(path: str):
+    child = subprocess.Popen(["sleep", "60"])
+    Path(path).write_text(str(child.pid))
+    child.wait()
 
 @flow
 def stubborn():

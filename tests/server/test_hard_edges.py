@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.server.running import RunningServer, until
+from tests.server.running import FLOWS, RunningServer, until
 
 
 def test_a_run_goes_through_celery_to_completed(server: RunningServer) -> None:
@@ -26,15 +26,17 @@ def test_a_worker_killed_hard_crashes_its_run_and_the_next_run_works(server: Run
     server.wait(server.run("hello"), "COMPLETED", seconds=30)
 
 
-def test_a_run_host_killed_hard_crashes_its_run_and_the_next_run_works(server: RunningServer) -> None:
-    run = server.run("nap")
-    server.wait(run, "RUNNING")
+def test_a_run_host_killed_hard_crashes_its_run_and_the_next_run_works(server: RunningServer, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    run = server.run("parent", path=str(note))
+    grandchild = int(until(lambda: note.exists() and note.read_text()))
     worker = server.pid("worker")
     threads = Path(f"/proc/{worker}/task").iterdir()
     children = [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
     [host] = [pid for pid in children if b"orchestrator.sdk.host" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(host, signal.SIGKILL)
     server.wait(run, "CRASHED", seconds=30)
+    until(lambda: not Path(f"/proc/{grandchild}").exists())  # what the run had started is gone with it
     server.wait(server.run("hello"), "COMPLETED")
 
 
@@ -43,6 +45,15 @@ def test_a_cancelled_run_stops_at_once(server: RunningServer) -> None:
     server.wait(run, "RUNNING")
     server.call("POST", f"/api/flow-runs/{run}/cancel/")
     server.wait(run, "CANCELLED", seconds=3)
+
+
+def test_a_cancelled_script_is_asked_to_stop(server: RunningServer) -> None:
+    (server.home / "script.py").write_text(f"{FLOWS}\nnap()\n")
+    with subprocess.Popen([sys.executable, "script.py"], cwd=server.home, env=server.environment) as script:
+        run = until(lambda: next(iter(server.call("GET", "/api/flow-runs/?state=RUNNING&flow=nap")["results"]), None))
+        server.call("POST", f"/api/flow-runs/{run['id']}/cancel/")
+        server.wait(run["id"], "CANCELLED")
+    assert script.returncode == -signal.SIGTERM
 
 
 def test_a_broker_restarted_empty_loses_no_run(server: RunningServer) -> None:
