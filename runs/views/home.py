@@ -13,6 +13,7 @@ from runs.presentation import several
 from runs.views.live_page import LivePage
 
 ROWS = 8
+UPCOMING = 40  # are read to find the next of each deployment
 _ENDINGS = (
     (StateType.COMPLETED, "completed"),
     (StateType.FAILED, "failed"),
@@ -55,13 +56,21 @@ class HomePage(LivePage):
             "running_count": reads.running_count(runs),
             "progress": reads.progress(running, now),
             "places": reads.places(now),
-            "upcoming": reads.up_next(runs, now, ROWS - 2),
+            "upcoming": _one_a_deployment(reads.up_next(runs, now, UPCOMING))[: ROWS - 2],
             "flows": flows,
             "strips": reads.strips("flow", [flow.id for flow in flows], now, user),
             "bars": _bars(half_hours),
             "ticks": _ticks(now),
             **_rates(runs, half_hours, now),
         }
+
+
+def _one_a_deployment(upcoming: list[FlowRun]) -> list[FlowRun]:
+    """The next run of each deployment; what comes after it is on the list of upcoming runs."""
+    first: dict[Any, FlowRun] = {}
+    for run in upcoming:
+        first.setdefault(run.deployment_id or run.id, run)
+    return list(first.values())
 
 
 def _ticks(now: datetime) -> list[str]:

@@ -62,7 +62,8 @@ def site(transactional_db: None, channels: None, monkeypatch: pytest.MonkeyPatch
     thread.start()
     deadline = time.monotonic() + 10
     while not server.started:
-        assert thread.is_alive() and time.monotonic() < deadline
+        assert thread.is_alive()
+        assert time.monotonic() < deadline
         time.sleep(0.01)  # uvicorn tells nobody when it listens
     yield Site(f"http://127.0.0.1:{port}")
     server.should_exit = True

@@ -38,6 +38,10 @@ SCHEMA = {
 }
 
 
+_ADJECTIVES = ["jumpy", "brisk", "quiet", "amber", "lucid"]
+_ANIMALS = ["puppy", "heron", "otter", "wren", "tapir"]
+
+
 def _now() -> datetime:
     from django.utils import timezone
 
@@ -57,7 +61,7 @@ def make_run(flow: Any, start: datetime, seconds: float | None, state: str = "CO
             "id": run_id,
             "team": flow.team,
             "flow": flow,
-            "name": f"{random.choice(['jumpy', 'brisk', 'quiet', 'amber', 'lucid'])}-{random.choice(['puppy', 'heron', 'otter', 'wren', 'tapir'])}",
+            "name": f"{random.choice(_ADJECTIVES)}-{random.choice(_ANIMALS)}",
             "state_type": state,
             "state_name": default_name(StateType(state)),
             "state_time": end or start,
@@ -71,9 +75,18 @@ def make_run(flow: Any, start: datetime, seconds: float | None, state: str = "CO
     )
     if began:
         Attempt.objects.create(
-            flow_run=run, number=1, state_type=state, state_name=run.state_name, created_at=start, start_time=start,
-            end_time=end, host="laptop", pid=4711, error=run.error, state_message=run.state_message,
-        )  # fmt: skip
+            flow_run=run,
+            number=1,
+            state_type=state,
+            state_name=run.state_name,
+            created_at=start,
+            start_time=start,
+            end_time=end,
+            host="laptop",
+            pid=4711,
+            error=run.error,
+            state_message=run.state_message,
+        )
     return run
 
 
@@ -103,7 +116,7 @@ def make_task_runs(
                 attempt_start_time=None if state == "PENDING" else start,
                 end_time=start + timedelta(seconds=seconds) if ended else None,
                 state_message="OperationalError: connection timed out" if state == "FAILED" else "",
-            )  # fmt: skip
+            )
         )
     return TaskRun.objects.bulk_create(rows)
 
@@ -148,9 +161,14 @@ def make_flights_run(flow: Any, start: datetime, state: str = "RUNNING", **value
         end_time=first + timedelta(seconds=8.8),
     )
     TaskRunAttempt.objects.create(
-        task_run=connect, number=1, state_type="FAILED", state_name="Failed", start_time=first,
-        state_message="OperationalError: connection timed out", end_time=first + timedelta(seconds=4.3),
-    )  # fmt: skip
+        task_run=connect,
+        number=1,
+        state_type="FAILED",
+        state_name="Failed",
+        start_time=first,
+        state_message="OperationalError: connection timed out",
+        end_time=first + timedelta(seconds=4.3),
+    )
     make_task_runs(run, "load_warehouse", ["COMPLETED"], 13.5, 10.6)
     make_task_runs(run, "delays_by_carrier", ["COMPLETED"] * 16, 24.4, 3.6)
     last = "COMPLETED" if state == "COMPLETED" else ("RUNNING" if state == "RUNNING" else "FAILED")
@@ -191,19 +209,33 @@ def _typical() -> dict[str, Any]:
         ("exchange-rates", "hourly", "interval", "3600"),
     ):
         deployment = Deployment.objects.create(
-            team=team, flow=flows[flow_name], name=name, entrypoint=f"flows/{flow_name}.py:{flow_name.replace('-', '_')}",
-            directory="/srv/flows", queue=queue, parameter_schema=SCHEMA if flow_name == "flights" else {}, tags=["warehouse"],
-            parameters={"table": "delays", "year": 2013} if flow_name == "flights" else {}, created_by=admin,
-        )  # fmt: skip
+            team=team,
+            flow=flows[flow_name],
+            name=name,
+            entrypoint=f"flows/{flow_name}.py:{flow_name.replace('-', '_')}",
+            directory="/srv/flows",
+            queue=queue,
+            parameter_schema=SCHEMA if flow_name == "flights" else {},
+            tags=["warehouse"],
+            parameters={"table": "delays", "year": 2013} if flow_name == "flights" else {},
+            created_by=admin,
+        )
         schedule = Schedule.objects.create(
             deployment=deployment, kind=kind, expression=expression, timezone="Europe/Paris"
         )
         deployments[flow_name] = deployment
         for ahead in range(1, 4):
             make_run(
-                flows[flow_name], now + timedelta(hours=ahead * 3), None, "SCHEDULED", deployment=deployment,
-                schedule=schedule, scheduled_for=now + timedelta(hours=ahead * 3), trigger=Trigger.SCHEDULE, queue=queue,
-            )  # fmt: skip
+                flows[flow_name],
+                now + timedelta(hours=ahead * 3),
+                None,
+                "SCHEDULED",
+                deployment=deployment,
+                schedule=schedule,
+                scheduled_for=now + timedelta(hours=ahead * 3),
+                trigger=Trigger.SCHEDULE,
+                queue=queue,
+            )
     for index in range(130):
         flow = random.choice(list(flows.values()))
         deployment = deployments.get(flow.name)
@@ -214,11 +246,19 @@ def _typical() -> dict[str, Any]:
             "CRASHED": "The process was killed by signal 9 (out of memory?)",
         }
         make_run(
-            flow, now - timedelta(minutes=20 + index * 21), base * random.uniform(0.9, 1.15), state, deployment=deployment,
-            trigger=Trigger.SCHEDULE if deployment else Trigger.SCRIPT, state_message=message.get(state, ""), queue=queue,
+            flow,
+            now - timedelta(minutes=20 + index * 21),
+            base * random.uniform(0.9, 1.15),
+            state,
+            deployment=deployment,
+            trigger=Trigger.SCHEDULE if deployment else Trigger.SCRIPT,
+            state_message=message.get(state, ""),
+            queue=queue,
             parameters={"table": "delays"},
-            error={"type": "OperationalError", "message": "connection timed out", "traceback": TRACEBACK} if state == "FAILED" else None,
-        )  # fmt: skip
+            error={"type": "OperationalError", "message": "connection timed out", "traceback": TRACEBACK}
+            if state == "FAILED"
+            else None,
+        )
     common = {"deployment": deployments["flights"], "trigger": Trigger.PERSON, "created_by": admin, "queue": queue}
     parameters = {"table": "delays", "year": 2013, "carriers": ["AA", "B6", "DL"], "notify": True}
     running = make_flights_run(
@@ -226,17 +266,27 @@ def _typical() -> dict[str, Any]:
     )
     error = {"type": "OperationalError", "message": "connection timed out", "traceback": TRACEBACK}
     failed = make_flights_run(
-        flows["flights"], now - timedelta(minutes=9), "FAILED", error=error, parameters=parameters,
-        state_message="OperationalError: connection timed out", **common,
-    )  # fmt: skip
+        flows["flights"],
+        now - timedelta(minutes=9),
+        "FAILED",
+        error=error,
+        parameters=parameters,
+        state_message="OperationalError: connection timed out",
+        **common,
+    )
     completed = make_flights_run(
         flows["flights"], now - timedelta(minutes=14), "COMPLETED", parameters=parameters, **common
     )
     make_run(flows["new-thing"], now - timedelta(seconds=1), None, "RUNNING")
     return {
-        "flows": flows, "deployments": deployments, "running": running, "failed": failed, "completed": completed,
-        "team": team, "admin": admin,
-    }  # fmt: skip
+        "flows": flows,
+        "deployments": deployments,
+        "running": running,
+        "failed": failed,
+        "completed": completed,
+        "team": team,
+        "admin": admin,
+    }
 
 
 def overfull() -> dict[str, Any]:

@@ -181,7 +181,8 @@ async def test_log_lines_are_appended_once_and_in_order(connect: Any, made: dict
     await announce_async([run.id])
     (part,) = (await next_with(socket, "log"))["log"]["insert"]
     lines = await sync_to_async(lambda: list(Log.objects.filter(flow_run=run, message="first new")))()
-    assert "late" in part["html"] and part["before"] == str(lines[0].id)
+    assert "late" in part["html"]
+    assert part["before"] == str(lines[0].id)
     await announce_async([run.id])
     assert "log" not in await next_with(socket, "regions")
 

@@ -24,10 +24,13 @@ def test_fields_follow_the_annotations() -> None:
         "notify": "boolean",
         "table": "text",
     }
-    assert fields["year"].text == "2013" and fields["year"].minimum == 2000
+    assert fields["year"].text == "2013"
+    assert fields["year"].minimum == 2000
     assert fields["notify"].is_checked
-    assert fields["since"].nullable and fields["since"].text == ""
-    assert fields["table"].required and fields["table"].text == "delays"
+    assert fields["since"].nullable
+    assert fields["since"].text == ""
+    assert fields["table"].required
+    assert fields["table"].text == "delays"
     assert [choice.title for choice in fields["mode"].choices] == ["append", "replace"]
 
 
@@ -52,7 +55,8 @@ def test_bad_json_is_said_beside_its_field_and_kept() -> None:
     filled = read(SCHEMA, data)
     assert "not JSON" in filled.errors["carriers"][0]
     field = next(field for field in fields_of(SCHEMA, {}, data, filled.errors) if field.name == "carriers")
-    assert field.text == "[AA" and field.errors
+    assert field.text == "[AA"
+    assert field.errors
 
 
 def test_an_unreadable_number_goes_to_the_check_as_it_was_typed() -> None:
@@ -81,6 +85,7 @@ def test_references_and_alternatives() -> None:
 
 def test_a_flow_without_annotations_takes_an_object() -> None:
     (field,) = fields_of({}, {"a": 1})
-    assert field.name == OTHERS and '"a": 1' in field.text
+    assert field.name == OTHERS
+    assert '"a": 1' in field.text
     assert read({}, typed(**{OTHERS: '{"a": 2}'})).values == {"a": 2}
     assert OTHERS in read({}, typed(**{OTHERS: "[1]"})).errors

@@ -39,7 +39,9 @@ def test_every_state_has_a_look() -> None:
     for type_ in StateType:
         for name in NAMES[type_]:
             look = presentation.look(type_, name)
-            assert look.css and look.icon.startswith("state-") and look.word[0].isupper()
+            assert look.css
+            assert look.icon.startswith("state-")
+            assert look.word[0].isupper()
     assert presentation.look("SCHEDULED", "AwaitingRetry").word == "Awaiting retry"
     assert presentation.look("SCHEDULED", "Late").css == "paused"
 
