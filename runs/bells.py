@@ -35,6 +35,11 @@ Message: TypeAlias = "Callable[[Celery], object]"
 _log = logging.getLogger(__name__)
 
 
+def has_broker() -> bool:
+    """Whether there is a broker to send to: none while no server runs on a home that has its own."""
+    return bool(settings.BROKER_URL) or settings.HOME.broker_socket.exists()
+
+
 def ring(queue: "WorkQueue", at: datetime | None = None) -> None:
     """Wake a worker for a queue once the transaction has committed; with `at`, for a run that is due then."""
     transaction.on_commit(partial(send, queue.celery_queue, at))
@@ -77,8 +82,8 @@ def _broadcast(arguments: dict[str, Any], app: "Celery") -> None:
 
 
 def _post(message: "Message") -> None:
-    if not settings.BROKER_URL and not settings.HOME.broker_socket.exists():
-        return  # no server runs on this home
+    if not has_broker():
+        return
     try:
         _sender(os.getpid()).put_nowait(message)
     except Full:

@@ -14,6 +14,7 @@ from uuid import UUID
 from channels.layers import get_channel_layer
 from django.db import transaction
 
+from runs.bells import has_broker
 from runs.models import FlowRun
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def announce(run_ids: Iterable[UUID]) -> None:
         run_ids: Ids of flow runs. One query reads the teams of those not met before.
     """
     ids = tuple(run_ids)
-    if ids:
+    if ids and has_broker():
         transaction.on_commit(lambda: _publish(ids))
 
 
@@ -74,6 +75,7 @@ class _Publisher:
         self._filled.set()
 
     async def _send(self) -> None:
+        told = True
         while True:
             await self._filled.wait()
             self._filled.clear()
@@ -82,8 +84,10 @@ class _Publisher:
                 layer = get_channel_layer()
                 for group in groups:
                     await layer.group_send(group, {"type": CHANGED})
+                told = True
             except Exception as error:  # the network begins here; pages look again by themselves
-                log.warning("Open pages were not told of a change: %s", error)
+                log.log(logging.WARNING if told else logging.DEBUG, "Open pages were not told of a change: %s", error)
+                told = False
 
 
 @functools.lru_cache(maxsize=1)

@@ -8,10 +8,12 @@ import sys
 import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from orchestrator.sdk.states import StateType
 from orchestrator.sdk.tracebacks import is_engine
+
+CANCELLED: Final = "cancelled"  #: the reason of a stop that somebody asked for
 
 # Why a supervisor stops this process, as far as it says: a run host's child puts its host's word here.
 stop_reason: Callable[[], str] = str
@@ -38,6 +40,8 @@ def describe_interrupt(error: BaseException, is_root: bool) -> tuple[StateType, 
     if type(error).__name__ == "CancelledError" and not is_root:  # asyncio's; importing asyncio costs 40 ms
         return StateType.CANCELLED, "Cancelled by the event loop"
     if isinstance(error, Terminated) or sigterm.received:
+        if stop_reason() == CANCELLED:
+            return StateType.CANCELLED, "Cancelled on request"
         return StateType.CRASHED, stop_reason() or "Terminated by SIGTERM"
     if isinstance(error, Deadline):
         return StateType.CRASHED, "Ended by the timeout of a run further out"

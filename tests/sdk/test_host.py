@@ -280,7 +280,7 @@ def test_stop_ends_the_whole_group(host: Host, tmp_path: Path) -> None:
     exited = host.exited(start)
     assert exited.exit_code != 0
     wait_gone(child)
-    assert states(host.facts(start))[-1] == "CRASHED"
+    assert states(host.facts(start))[-1] == "CANCELLED"
     assert isinstance(host.facts(start)[-1], Ended)
 
 
