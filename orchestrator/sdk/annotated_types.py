@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import date, datetime, time
 from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
 
 _BOOLEANS = {"yes": True, "y": True, "on": True, "t": True, "no": False, "n": False, "off": False, "f": False}
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_UNIONS = (typing.Union, types.UnionType)
 _NO_COLUMN = (str, bytes, bytearray, dict, list, tuple, set, frozenset)
 
 
@@ -32,10 +31,14 @@ def convert(value: Any, annotation: Any) -> Any:
         return value
     if is_pydantic(annotation):
         return _convert_by_pydantic(value, annotation)
+    value = _leniently(value, annotation)
     try:
-        return msgspec.convert(_leniently(value, annotation), annotation, strict=False, dec_hook=_convert_custom)
+        return msgspec.convert(value, annotation, strict=False, dec_hook=_convert_custom)
     except msgspec.ValidationError as error:
-        raise ValueError(_lower(str(error))) from None
+        try:
+            return _convert_parts(value, annotation)
+        except (ValueError, TypeError):  # msgspec's message says where
+            raise ValueError(_lower(str(error))) from None
     except (TypeError, msgspec.MsgspecError):  # a TypeVar, a Callable, a union that msgspec does not take
         return _convert_otherwise(value, annotation)
 
@@ -47,13 +50,32 @@ def _leniently(value: Any, annotation: Any) -> Any:
         return _BOOLEANS.get(value.strip().lower(), value)
     if annotation is bytes and isinstance(value, str):
         return value.encode()
-    if annotation is datetime and isinstance(value, str) and _DATE.fullmatch(value.strip()):
-        return f"{value.strip()}T00:00:00"
+    if annotation in (date, datetime, time) and isinstance(value, str):
+        try:
+            return annotation.fromisoformat(value.strip())
+        except ValueError:
+            return value
     if origin in (list, set, frozenset, tuple) and isinstance(value, Iterable) and not isinstance(value, _NO_COLUMN):
         return list(value)
-    if annotation in (int, float) and not isinstance(value, str | bool) and hasattr(value, "item"):
+    if annotation in (bool, int, float) and not isinstance(value, str | bool) and hasattr(value, "item"):
         return value.item()  # a number of numpy's
     return value
+
+
+def _convert_parts(value: Any, annotation: Any) -> Any:
+    """Fit a value to one of a union, and what is in a collection one by one: msgspec is strict inside of those."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in _UNIONS:
+        return _convert_to_member(value, annotation)
+    if isinstance(value, dict) and origin is dict:
+        return {convert(key, inner[0]): convert(item, inner[1]) for key, item in value.items()}
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | bytearray | dict):
+        raise TypeError
+    if origin is tuple and Ellipsis not in inner:
+        return tuple(convert(item, part) for item, part in zip(value, inner, strict=True))
+    if origin in (list, set, frozenset, tuple):
+        return origin(convert(item, inner[0]) for item in value)
+    raise TypeError
 
 
 def is_pydantic(annotation: Any) -> bool:
@@ -96,7 +118,7 @@ def _convert_by_pydantic(value: Any, annotation: Any) -> Any:
 def _convert_custom(annotation: Any, value: Any) -> Any:
     """Fit a value to a class that msgspec does not know."""
     if isinstance(annotation, type):
-        if isinstance(value, annotation):
+        if _is_instance(value, annotation):
             return value
         if issubclass(annotation, PurePath) and isinstance(value, str | PurePath):
             return annotation(value)
@@ -107,9 +129,12 @@ def _convert_custom(annotation: Any, value: Any) -> Any:
 
 
 def _convert_otherwise(value: Any, annotation: Any) -> Any:
-    """Fit a value to an annotation that msgspec does not take: the first member of a union that fits, else as it is."""
-    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
-        return value
+    """Fit a value to an annotation that msgspec does not take: to a member of a union, else as it is."""
+    return _convert_to_member(value, annotation) if typing.get_origin(annotation) in _UNIONS else value
+
+
+def _convert_to_member(value: Any, annotation: Any) -> Any:
+    """Fit a value to the first member of a union that it fits."""
     members = typing.get_args(annotation)
     if any(_fits(value, member) for member in members):
         return value
@@ -126,9 +151,15 @@ def _fits(value: Any, annotation: Any) -> bool:
     """Whether a value is an instance already, of a class or of one in a union of classes."""
     if annotation is None or annotation is Any:
         return annotation is Any or value is None
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    if typing.get_origin(annotation) in _UNIONS:
         return any(_fits(value, member) for member in typing.get_args(annotation))
-    return isinstance(annotation, type) and not typing.get_args(annotation) and isinstance(value, annotation)
+    return isinstance(annotation, type) and not typing.get_args(annotation) and _is_instance(value, annotation)
+
+
+def _is_instance(value: Any, annotation: type) -> bool:
+    if getattr(annotation, "_is_protocol", False) and not getattr(annotation, "_is_runtime_protocol", False):
+        return True  # for type checkers only
+    return not typing.is_typeddict(annotation) and isinstance(value, annotation)
 
 
 def describe(annotation: Any) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypedDict, TypeVar
 
+import numpy as np
 import pydantic
 import pytest
 
@@ -28,6 +29,18 @@ class Place:
 @dataclass
 class Point:
     x: int
+
+
+class Town(Place):
+    """A kind of place."""
+
+
+class Options(TypedDict):
+    n: int
+
+
+class Closes(Protocol):
+    def close(self) -> None: ...
 
 
 class Model(pydantic.BaseModel):
@@ -76,6 +89,22 @@ T = TypeVar("T")
         ({"n": "4"}, Model, Model(n=4)),
         ([{"n": 4}], list[Model], [Model(n=4)]),
         ("5", Annotated[int, pydantic.Field(ge=1)], 5),
+        ("2026-11-22 08:00", dt.datetime, dt.datetime(2026, 11, 22, 8)),  # noqa: DTZ001 - as the user wrote it
+        ("2026-11-22", dt.datetime | None, dt.datetime(2026, 11, 22)),  # noqa: DTZ001 - as the user wrote it
+        ("08:30", dt.time, dt.time(8, 30)),
+        ("20261122", dt.date, dt.date(2026, 11, 22)),
+        ({"n": "3"}, Options, {"n": 3}),
+        ([Town("Paris")], list[Place], [Town("Paris")]),
+        (FRAME, Closes, FRAME),
+        ([FRAME], list[Closes], [FRAME]),
+        (FRAME, Closes | None, FRAME),
+        (np.bool_(True), bool, True),
+        (np.int64(3), int | None, 3),
+        (np.array([1, 2]), list[int], [1, 2]),
+        ([np.float64(1.5)], list[float], [np.float64(1.5)]),
+        ({"a": np.int64(1)}, dict[str, int], {"a": 1}),
+        ((np.int64(1), "x"), tuple[int, str], (1, "x")),
+        ((np.int64(1), np.int64(2)), tuple[int, ...], (1, 2)),
         (FRAME, Frame, FRAME),
         ([FRAME], list[Frame], [FRAME]),
         (FRAME, Frame | None, FRAME),
@@ -107,11 +136,20 @@ def test_fits(value: Any, annotation: Any, expected: Any):
         ("frame", Frame, "expected `Frame`"),
         ("no", Callable[[Any], int], "expected `Callable`"),
         ({"y": 1}, Place | Point, "missing required field"),
+        ([np.int64(1), "x"], list[int], "expected `int`"),
+        ((np.int64(1),), tuple[int, str], "length 2"),
+        ({"n": "x"}, Options, "expected `int`"),
+        ("8 o'clock", dt.time, "invalid"),
     ],
 )
 def test_does_not_fit(value: Any, annotation: Any, message: str):
     with pytest.raises(ValueError, match=message):
         convert(value, annotation)
+
+
+def test_generator_is_read_once():
+    with pytest.raises(ValueError, match="expected `int`"):
+        convert((item for item in (1, "x")), list[int])
 
 
 def test_value_that_fits_stays_the_same_object():
