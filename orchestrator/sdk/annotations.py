@@ -34,7 +34,7 @@ class unmapped(Annotation[T]):
 
 
 class allow_failure(Annotation[T]):
-    """A run that needs this starts even when the upstream failed, and gets the exception as the value."""
+    """A run that needs this starts even when the upstream failed or was not ready, and gets the exception as value."""
 
     __slots__ = ()
 

@@ -47,6 +47,7 @@ class Decorated:
         if not callable(self.fn):
             raise TypeError(f"@{decorator} wants a function, not {type(self.fn).__name__}: {self.fn!r}.")
         _check(options, decorator)
+        _check_parameters(self.fn, decorator)
         self.options = options
         functools.update_wrapper(cast(Any, self), self.fn)
         self.name: str = options["name"] or getattr(self.fn, "__name__", type(self.fn).__name__)
@@ -121,3 +122,17 @@ def _check(options: dict[str, Any], decorator: str) -> None:
     for seconds in numbers:
         if not isinstance(seconds, int | float) or seconds < 0:
             raise ValueError(f"@{decorator}: retry_delay_seconds must be numbers of at least 0, not {seconds!r}.")
+
+
+def _check_parameters(fn: Any, decorator: str) -> None:
+    """Refuse parameters that could never be passed, since a call keeps their names for itself."""
+    code = getattr(fn, "__code__", None)
+    if code is None:
+        return
+    named = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+    for name in ("wait_for", "return_state"):
+        if name in named:
+            raise TypeError(
+                f"@{decorator}: a parameter '{name}' of '{fn.__qualname__}' could not be passed, since "
+                f"every call has an option of that name. Give it another name."
+            )

@@ -10,6 +10,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.sdk.callables import Kind
+from orchestrator.sdk.capture import attributed_run
 from orchestrator.sdk.context import current_flow_run, current_tags
 from orchestrator.sdk.drivers import Life, drive, drive_async, drive_async_generator, drive_generator
 from orchestrator.sdk.futures import Future, Submitted
@@ -68,6 +69,7 @@ def submit_task(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, 
 
 
 def _task_run(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any) -> TaskRun:
+    caller = attributed_run()  # a pool of threads that user code makes is the only flow run's
     run = TaskRun(
         task,
         arguments,
@@ -75,7 +77,7 @@ def _task_run(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wa
         id=new_id(),
         tags=task.tags | current_tags.get(),
         wait_for=wait_for,
-        flow_run=current_flow_run(),
+        flow_run=None if caller is None else caller.flow_run,
     )
     run.upstreams = find_upstreams(run)
     return run

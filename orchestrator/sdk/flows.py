@@ -46,10 +46,10 @@ class Flow(Decorated, Generic[P, R]):
         return f"{os.path.abspath(path)}:{qualname}" if path and not path.startswith("<") else ""
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(self, *args: Any, return_state: bool = ..., wait_for: Any = ..., **kwargs: Any) -> Any: ...
-    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[misc]
+    def __call__(self, /, *args: Any, return_state: bool = ..., wait_for: Any = ..., **kwargs: Any) -> Any: ...
+    def __call__(self, /, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[misc]
         """Run the flow here and now; inside a flow, as a subflow.
 
         Args:
@@ -74,7 +74,7 @@ class Flow(Decorated, Generic[P, R]):
             error.__traceback__ = user_frames(error.__traceback__)
             raise
 
-    def submit(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> Future:
+    def submit(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> Future:
         """Run the flow beside the caller, by the task runner of the flow that calls.
 
         Args:
@@ -91,7 +91,7 @@ class Flow(Decorated, Generic[P, R]):
 
         return engine.submit_flow(self, args, kwargs, wait_for)
 
-    def map(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList:
+    def map(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList:
         """Submit the flow once for each element of the iterables among the arguments; see `Task.map`."""
         if leave_out(f"{self.name}.map()"):
             return None  # type: ignore[return-value]

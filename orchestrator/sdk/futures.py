@@ -310,8 +310,8 @@ class Submitted:
             future.cancel()
 
     def unhandled(self) -> list[Future]:
-        """Return the failed runs that nobody looked at, in the order of their failing."""
-        return [future for future in self._failed if not future.looked_at]
+        """Return the failed runs that nobody looked at, in the order of their submission (ids rise with time)."""
+        return sorted((future for future in self._failed if not future.looked_at), key=lambda future: future.run_id)
 
 
 def _after_fork() -> None:

@@ -157,7 +157,7 @@ def put_in(run: Run) -> str:
     """
     for upstream in run.upstreams or ():
         state = _state(upstream)
-        if not (state.is_completed() or (upstream.lenient and state.is_final())):
+        if not (state.is_completed() or (upstream.lenient and (state.is_final() or state.name == "NotReady"))):
             return f"{_describe(upstream.source)} did not complete: {state!r}"
     run.arguments = tuple(rebuild(value, _value) for value in run.arguments)
     run.keywords = {name: rebuild(value, _value) for name, value in run.keywords.items()}

@@ -335,7 +335,7 @@ def _delay(
 
 
 def _retry_line(attempt: int, retries: int, state: State, seconds: float) -> str:
-    when = f"in {seconds:g} s" if seconds else "now"
+    when = f"in {round(seconds, 3):g} s" if seconds else "now"
     return f"Attempt {attempt} of {retries + 1} ended in {state!r}; trying again {when}"
 
 

@@ -35,10 +35,10 @@ class Task(Decorated, Generic[P, R]):
     task_run_name: str | Callable[[], str] | None
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(self, *args: Any, return_state: bool = ..., wait_for: Any = ..., **kwargs: Any) -> Any: ...
-    def __call__(self, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[misc]
+    def __call__(self, /, *args: Any, return_state: bool = ..., wait_for: Any = ..., **kwargs: Any) -> Any: ...
+    def __call__(self, /, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[misc]
         """Run the task here and now.
 
         Args:
@@ -61,7 +61,7 @@ class Task(Decorated, Generic[P, R]):
             error.__traceback__ = user_frames(error.__traceback__)
             raise
 
-    def submit(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> Future:
+    def submit(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> Future:
         """Run the task by the flow's task runner, once what it needs has ended.
 
         Args:
@@ -76,7 +76,7 @@ class Task(Decorated, Generic[P, R]):
 
         return engine.submit_task(self, args, kwargs, wait_for)
 
-    def map(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList:
+    def map(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList:
         """Submit the task once for each element of the iterables among the arguments.
 
         Args:

@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +148,19 @@ def test_wait_for_a_failed_run_keeps_from_starting_unless_it_is_allowed():
         ]
 
     assert one() == ["NotReady", "Completed"]
+
+
+@pytest.mark.parametrize("through", ["argument", "wait_for"])
+def test_allowed_failure_lets_a_run_that_was_not_ready_through_too(through: str):
+    @flow(on_unhandled_failure="ignore")
+    def one() -> Any:
+        not_ready = add.submit(fail.submit())
+        if through == "argument":
+            return echo(allow_failure(not_ready))
+        return echo.submit("cleaned up", wait_for=[allow_failure(not_ready)]).result()
+
+    got = one()
+    assert isinstance(got, UpstreamError) if through == "argument" else got == "cleaned up"
 
 
 def test_submitted_run_with_a_failed_upstream_is_never_called(recorded: Recorded):
@@ -308,6 +322,31 @@ def test_options_that_cannot_be_are_refused_at_once(options: dict[str, Any], mes
         task(**options)(lambda: None)
 
 
+@pytest.mark.parametrize("decorator", [task, flow])
+def test_parameters_named_like_those_of_a_call_are_refused(decorator: Any):
+    def waits(x: int, wait_for: Any = None) -> None: ...
+    def returns(*, return_state: bool) -> None: ...
+    def positional(wait_for: int, /) -> int:
+        return wait_for
+
+    for function in (waits, returns):
+        with pytest.raises(TypeError, match=r"'(wait_for|return_state)'.*another name"):
+            decorator(function)
+    assert decorator(positional)(3) == 3
+
+
+def test_parameter_may_be_called_self():
+    @task
+    def echo_self(self: int, function: int) -> list[int]:
+        return [self, function]
+
+    @flow
+    def one(self: int) -> list[Any]:
+        return [*echo_self(self=self, function=2), *echo_self.submit(self=3, function=4).result()]
+
+    assert one(self=1) == [1, 2, 3, 4]
+
+
 def test_decorating_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match="wants a function"):
         task(5)  # type: ignore[call-overload]
@@ -391,6 +430,17 @@ def test_mistaken_call_fails_the_task_run(recorded: Recorded):
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
         one()
     assert recorded.task_states("add-0")[-1] == (1, "Failed")
+
+
+def test_tasks_in_threads_of_the_users_belong_to_the_only_flow_run(recorded: Recorded):
+    @flow
+    def one() -> list[int]:
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(add, [1, 2]))
+
+    assert one() == [2, 3]
+    (run,) = recorded.facts("flow_run")
+    assert [fact["run"] for fact in recorded.facts("task_run")] == [run["run"]] * 2
 
 
 def test_nested_tasks_belong_to_the_flow_run(recorded: Recorded):
