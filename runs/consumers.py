@@ -31,7 +31,7 @@ from teams.middleware import COOKIE
 log = logging.getLogger(__name__)
 _SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 MIN_SECONDS = 0.25
-REST = 4  # after a reading that took t, the next begins no sooner than this many t later
+REST = 4  # after a reading that cost t of a processor, the next begins no sooner than this many t later
 SIGNED_OUT, GONE = 4401, 4404
 MAX_KNOWN_LINES = 5000
 
@@ -95,15 +95,13 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                 await self.channel_layer.group_add(group, self.channel_name)
             while True:
                 self._changed.clear()
-                began = time.monotonic()
-                update, sweep_seconds = await self._in_thread(self._read)
-                took = time.monotonic() - began
+                update, sweep_seconds, cost = await self._in_thread(self._read)
                 if update:
                     try:
                         await self.send_json(update)
                     except OSError:  # the page went away meanwhile
                         return
-                await asyncio.sleep(max(MIN_SECONDS, REST * took))
+                await asyncio.sleep(max(MIN_SECONDS, REST * cost))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), sweep_seconds)
         except PermissionError:
@@ -141,8 +139,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     def _page_groups(self) -> list[str]:
         return self._page().groups()
 
-    def _read(self) -> tuple[dict[str, Any], float]:
-        """What to send, and for how long to sleep when nobody says anything."""
+    def _read(self) -> tuple[dict[str, Any], float, float]:
+        """What to send, for how long to sleep when nobody says anything, and what reading cost (seconds of CPU)."""
+        began = time.thread_time()
         page = self._page()
         with timezone.override(_zone(self._zone)):
             update: dict[str, Any] = {}
@@ -157,7 +156,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                 update["log"] = lines
         if update:
             update["revision"] = page.revision
-        return update, page.sweep_seconds
+        return update, page.sweep_seconds, time.thread_time() - began
 
     def _read_log(self, page: LivePage) -> dict[str, Any] | None:
         source = page.log()

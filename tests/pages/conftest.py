@@ -29,6 +29,7 @@ def channels(settings: Settings, redis_server: str) -> None:
     """The channel layer, on a real Redis-protocol server."""
     layer = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [redis_server]}}
     settings.CHANNEL_LAYERS = {"default": layer}
+    settings.BROKER_URL = redis_server
 
 
 @dataclass
