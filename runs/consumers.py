@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.layers import get_channel_layer
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import Http404, HttpRequest, QueryDict
@@ -33,6 +34,7 @@ _SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 MIN_SECONDS = 0.25
 REST = 4  # after a reading that cost t of a processor, the next begins no sooner than this many t later
 SIGNED_OUT, GONE = 4401, 4404
+LISTEN_AGAIN_SECONDS = 5
 MAX_KNOWN_LINES = 5000
 
 
@@ -49,25 +51,29 @@ class _Shown:
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
-    """One open page. Its first message says which page it is and what it shows."""
+    """One open page. Its first message says which page it is and what it shows.
+
+    It listens to the channel layer by itself: Channels would refuse the socket while the broker is away.
+    """
+
+    channel_layer_alias = "none"
 
     async def connect(self) -> None:
         """Accept; who is signed out learns it by the code with which the socket is closed."""
         self._changed = asyncio.Event()
+        self._subscribed = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
-        self._groups: list[str] = []
+        self._listening: asyncio.Task[None] | None = None
         await self.accept()
         if not self.scope["user"].is_authenticated:
             await self.close(SIGNED_OUT)
 
     async def disconnect(self, code: int) -> None:
         """Stop looking."""
-        if self._following:
-            self._following.cancel()
+        for task in filter(None, (self._following, self._listening)):
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._following
-        for group in self._groups:
-            await self.channel_layer.group_discard(group, self.channel_name)
+                await task
 
     async def receive_json(self, content: dict[str, Any], **kwargs: Any) -> None:
         """Take the page's word on what it shows: address, digests of its regions, ends of its log."""
@@ -84,15 +90,34 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         self._changed.set()
         self._following = asyncio.create_task(self._follow())
 
-    async def live_changed(self, message: dict[str, Any]) -> None:
-        """Something that the page shows changed."""
-        self._changed.set()
+    async def _listen(self, groups: list[str]) -> None:
+        """Hear of changes; while the broker is away, try again, and let the sweep do."""
+        while True:
+            layer, channel = get_channel_layer(), None
+            try:
+                channel = await layer.new_channel()
+                for group in groups:
+                    await layer.group_add(group, channel)
+                self._subscribed.set()
+                while True:
+                    await layer.receive(channel)
+                    self._changed.set()
+            except Exception as error:  # the network begins here
+                log.debug("A live page hears of no changes: %s", error)
+                self._subscribed.set()
+                await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+            finally:
+                for group in groups if channel else ():
+                    with contextlib.suppress(Exception):
+                        await layer.group_discard(group, channel)
 
     async def _follow(self) -> None:
         try:
-            self._groups = await self._in_thread(self._page_groups)
-            for group in self._groups:
-                await self.channel_layer.group_add(group, self.channel_name)
+            groups = await self._in_thread(self._page_groups)
+            self._listening = asyncio.create_task(self._listen(groups))
+            await (
+                self._subscribed.wait()
+            )  # what changes from here on is heard, so that the first reading misses nothing
             while True:
                 self._changed.clear()
                 update, sweep_seconds, cost = await self._in_thread(self._read)

@@ -258,3 +258,14 @@ def test_inserts_find_their_places(db: None) -> None:
     found = inserts(run, ids, {ids[1], ids[3]})
     places = [([line.shown for line in part.lines], part.before) for part in found]
     assert places == [(["line 0"], ids[1]), (["line 2"], ids[3]), (["line 4", "line 5"], None)]
+
+
+async def test_page_stays_right_while_the_broker_is_away(connect: Any, made: dict[str, Any], settings: Any) -> None:
+    run = made["running"]
+    layer = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}
+    settings.CHANNEL_LAYERS = {"default": layer}
+    socket = await connect(f"/runs/{run.id}/")
+    await next_with(socket, "regions")
+    await sync_to_async(lambda: FlowRun.objects.filter(id=run.id).update(name="seen-by-the-sweep"))()
+    while "seen-by-the-sweep" not in (await next_with(socket, "regions"))["regions"].get("head", ["", ""])[1]:
+        pass
