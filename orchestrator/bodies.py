@@ -5,12 +5,17 @@ from datetime import UTC
 from typing import Any
 
 from django.db import models
-from rest_framework import serializers
+from rest_framework import exceptions, serializers, status
 from rest_framework.parsers import JSONParser
 
-from orchestrator.problems import TooLarge
-
 MAX_JSON_BYTES = 2 * 1024 * 1024  # parameters are at most 512 KB; their schema and text need room
+
+
+class TooLarge(exceptions.APIException):
+    """The body of the request is larger than the server takes."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
 
 
 def read_bounded(stream: Any, most: int) -> bytes:

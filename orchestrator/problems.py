@@ -4,11 +4,13 @@
 and `errors` lists every such part where there are several.
 """
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
@@ -17,8 +19,14 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from orchestrator.refusals import NOT_STORABLE, UNSTORABLE
+
+from orchestrator.bodies import TooLarge
+
 _CODES = {status.HTTP_403_FORBIDDEN: "permission_denied", status.HTTP_404_NOT_FOUND: "not_found"}
 NO_FIELD = {NON_FIELD_ERRORS, "non_field_errors", "detail"}
+
+_log = logging.getLogger(__name__)
 
 
 class Conflict(exceptions.APIException):
@@ -28,11 +36,12 @@ class Conflict(exceptions.APIException):
     default_code = "conflict"
 
 
-class TooLarge(exceptions.APIException):
-    """The body of the request is larger than the server takes."""
+class Busy(exceptions.APIException):
+    """The database cannot be used now; the same request may be sent again."""
 
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_code = "too_large"
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "busy"
+    default_detail = "The database cannot be used now. Try again in a moment."
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -43,6 +52,12 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = _as_api_error(error)
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge("The body is too large.")
+    elif isinstance(error, UNSTORABLE):
+        _log.warning("A request was refused: %s", error)
+        error = exceptions.ValidationError(NOT_STORABLE)
+    elif isinstance(error, OperationalError | InterfaceError):
+        _log.error("The database cannot be used: %s", error)
+        error = Busy()
     response = exception_handler(error, context)
     if response is None:
         return None
