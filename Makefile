@@ -39,6 +39,7 @@ check: $(STAMP)  ## Check format, lint, types, import rules, migrations and sett
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/sdk/typed_script.py
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check

@@ -18,6 +18,9 @@ def test_wheel_carries_the_apps_inside_the_package(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     top = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert top == {"orchestrator"}
+    assert {"orchestrator/py.typed", "orchestrator/__init__.pyi"} <= set(
+        names
+    )  # type checkers read the installed one too
     for app in ("flows", "notifications", "runs", "teams"):
         assert f"orchestrator/_site/{app}/apps.py" in names
     assert any(name.startswith("orchestrator/_site/templates/") and name.endswith(".html") for name in names)

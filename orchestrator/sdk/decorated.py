@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from orchestrator.sdk.callables import Kind, kind_of
 from orchestrator.sdk.states import StateType
-
-D = TypeVar("D", bound="Decorated")
 
 _HOOK_OPTIONS = {
     StateType.COMPLETED: "on_completion",
@@ -93,7 +91,7 @@ class Decorated:
             if _HOOK_OPTIONS[type_] not in replaced:
                 self.hooks[type_] = list(hooks)
 
-    def __get__(self: D, instance: Any, owner: type | None = None) -> D:
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Bind to an object or class, as functions do when they are methods."""
         if self._binding is classmethod:
             instance = owner if owner is not None else type(instance)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from orchestrator.sdk.decorated import Decorated
 from orchestrator.sdk.load_guard import leave_out
-from orchestrator.sdk.states import StateType
+from orchestrator.sdk.states import State, StateType
 from orchestrator.sdk.tracebacks import user_frames
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Flow(Decorated, Generic[P, R]):
@@ -48,7 +49,20 @@ class Flow(Decorated, Generic[P, R]):
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(self, /, *args: Any, return_state: bool = ..., wait_for: Any = ..., **kwargs: Any) -> Any: ...
+    def __call__(
+        self: Flow[P, Coroutine[Any, Any, T]],
+        /,
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = ...,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State[T]]: ...
+    @overload
+    def __call__(self, /, *args: Any, return_state: Literal[True], wait_for: Any = ..., **kwargs: Any) -> State[R]: ...
+    @overload
+    def __call__(self, /, *args: Any, return_state: Literal[False] = ..., wait_for: Any, **kwargs: Any) -> R: ...
+    @overload
+    def __call__(self, /, *args: Any, return_state: bool, wait_for: Any = ..., **kwargs: Any) -> Any: ...
     def __call__(self, /, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[misc]
         """Run the flow here and now; inside a flow, as a subflow.
 
@@ -74,7 +88,13 @@ class Flow(Decorated, Generic[P, R]):
             error.__traceback__ = user_frames(error.__traceback__)
             raise
 
-    def submit(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> Future:
+    @overload
+    def submit(
+        self: Flow[P, Coroutine[Any, Any, T]], /, *args: Any, wait_for: Any = ..., **kwargs: Any
+    ) -> Future[T]: ...
+    @overload
+    def submit(self, /, *args: Any, wait_for: Any = ..., **kwargs: Any) -> Future[R]: ...
+    def submit(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> Future[Any]:
         """Run the flow beside the caller, by the task runner of the flow that calls.
 
         Args:
@@ -91,7 +111,13 @@ class Flow(Decorated, Generic[P, R]):
 
         return engine.submit_flow(self, args, kwargs, wait_for)
 
-    def map(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList:
+    @overload
+    def map(
+        self: Flow[P, Coroutine[Any, Any, T]], /, *args: Any, wait_for: Any = ..., **kwargs: Any
+    ) -> FutureList[T]: ...
+    @overload
+    def map(self, /, *args: Any, wait_for: Any = ..., **kwargs: Any) -> FutureList[R]: ...
+    def map(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList[Any]:
         """Submit the flow once for each element of the iterables among the arguments; see `Task.map`."""
         if leave_out(f"{self.name}.map()"):
             return None  # type: ignore[return-value]
@@ -103,6 +129,10 @@ class Flow(Decorated, Generic[P, R]):
         except BaseException as error:
             error.__traceback__ = user_frames(error.__traceback__)
             raise
+
+    if TYPE_CHECKING:
+        # A method's first parameter is bound, unless it is static: type checkers cannot tell, so nothing is said.
+        def __get__(self, instance: Any, owner: type | None = None) -> Flow[..., R]: ...
 
     def with_options(self, **options: Any) -> Flow[P, R]:
         """Return a copy with other options, which are those of `@flow`."""

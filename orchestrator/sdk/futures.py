@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, overload
 
 from orchestrator.sdk.interrupts import interruptible
 from orchestrator.sdk.runners.base import free_slot
@@ -14,14 +14,22 @@ from orchestrator.sdk.states import State, StateType
 from orchestrator.sdk.tracebacks import user_frames
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from orchestrator.sdk.runs import FlowRun, TaskRun
+
+    R = TypeVar("R", default=Any)  # as in states.py
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 # One lock for all futures: held for a few instructions, and a lock each would double a future's size. Reentrant, since
 # a signal handler of the user's may ask a future.
 _lock = threading.RLock()
 
 
-class Future:
+class Future(Generic[R]):
     """A run that was submitted.
 
     Attributes:
@@ -46,7 +54,7 @@ class Future:
         return self.run_id
 
     @property
-    def state(self) -> State:
+    def state(self) -> State[R]:
         """The run's latest state. Reading it once the run has ended counts as looking at how it ended."""
         if self._state is not None:
             self._looked_at = True
@@ -57,7 +65,7 @@ class Future:
         """Whether someone asked how the run ended."""
         return self._looked_at
 
-    def peek(self) -> State:
+    def peek(self) -> State[R]:
         """Return the run's latest state without counting as having looked at it."""
         run = self._run
         if self._state is not None:
@@ -77,6 +85,12 @@ class Future:
         if self._state is None:
             block_until(lambda wake: self.add_done_callback(lambda _: wake()), timeout)
 
+    @overload
+    def result(self, timeout: float | None = ..., raise_on_failure: Literal[True] = ...) -> R: ...
+    @overload
+    def result(self, timeout: float | None = ..., *, raise_on_failure: bool) -> Any: ...
+    @overload
+    def result(self, timeout: float | None, raise_on_failure: bool) -> Any: ...
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """Wait until the run has ended and return what its function returned.
 
@@ -133,7 +147,7 @@ class Future:
         """Say how to cancel the run; the engine calls it."""
         self._canceller = canceller
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, R]:
         """Wait without blocking the event loop, then return as `result()` does."""
         if self._state is None:
             yield from wait_in_loop(lambda wake: self.add_done_callback(lambda _: wake())).__await__()
@@ -143,13 +157,19 @@ class Future:
         return f"<Future of run '{self.name}' {self.run_id}: {self.peek()!r}>"
 
 
-class FutureList(list[Future]):
+class FutureList(list[Future[R]], Generic[R]):
     """The futures of a `map`, in the order of its arguments."""
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until all runs have ended, or `timeout` seconds have passed."""
         wait(self, timeout)
 
+    @overload
+    def result(self, timeout: float | None = ..., raise_on_failure: Literal[True] = ...) -> list[R]: ...
+    @overload
+    def result(self, timeout: float | None = ..., *, raise_on_failure: bool) -> list[Any]: ...
+    @overload
+    def result(self, timeout: float | None, raise_on_failure: bool) -> list[Any]: ...
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[Any]:
         """Wait for all runs and return their results in order; see `Future.result`. The first failure is raised."""
         until = None if timeout is None else time.monotonic() + timeout
@@ -186,7 +206,7 @@ def wait(futures: Iterable[Future], timeout: float | None = None) -> DoneAndNotD
 
 
 @interruptible
-def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
+def as_completed(futures: Iterable[Future[R]], timeout: float | None = None) -> Iterator[Future[R]]:
     """Yield futures in the order in which their runs end.
 
     Args:
@@ -199,7 +219,7 @@ def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Ite
     from queue import Empty, SimpleQueue  # 2 ms at import
 
     waiting = set(futures)
-    ended: SimpleQueue[Future] = SimpleQueue()
+    ended: SimpleQueue[Future[R]] = SimpleQueue()
     until = None if timeout is None else time.monotonic() + timeout
     total = len(waiting)
     for future in list(waiting):

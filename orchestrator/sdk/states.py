@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from orchestrator.sdk.exceptions import CancelledRun, CrashedRun, FailedRun, UnsuccessfulRun, UpstreamError
 from orchestrator.sdk.tracebacks import user_frames
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from typing_extensions import TypeVar
+
+    R = TypeVar("R", default=Any)  # so that State alone means State[Any]; Python's own has defaults from 3.13 on
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 
 class StateType(StrEnum):
@@ -55,7 +63,7 @@ def default_name(type_: StateType) -> str:
     return NAMES[type_][0]
 
 
-class State:
+class State(Generic[R]):
     """A state that a run is in, or that a flow or task returns to say how it ended.
 
     Attributes:
@@ -83,6 +91,10 @@ class State:
 
         return datetime.fromtimestamp(self.timestamp_us / 1_000_000, UTC)
 
+    @overload
+    def result(self, raise_on_failure: Literal[True] = ...) -> R: ...
+    @overload
+    def result(self, raise_on_failure: bool) -> Any: ...
     def result(self, raise_on_failure: bool = True) -> Any:
         """Return the value that the run returned.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from orchestrator.sdk.decorated import Decorated
-from orchestrator.sdk.states import StateType
+from orchestrator.sdk.states import State, StateType
 from orchestrator.sdk.tracebacks import user_frames
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Task(Decorated, Generic[P, R]):
@@ -37,7 +38,20 @@ class Task(Decorated, Generic[P, R]):
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(self, /, *args: Any, return_state: bool = ..., wait_for: Any = ..., **kwargs: Any) -> Any: ...
+    def __call__(
+        self: Task[P, Coroutine[Any, Any, T]],
+        /,
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Any = ...,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, State[T]]: ...
+    @overload
+    def __call__(self, /, *args: Any, return_state: Literal[True], wait_for: Any = ..., **kwargs: Any) -> State[R]: ...
+    @overload
+    def __call__(self, /, *args: Any, return_state: Literal[False] = ..., wait_for: Any, **kwargs: Any) -> R: ...
+    @overload
+    def __call__(self, /, *args: Any, return_state: bool, wait_for: Any = ..., **kwargs: Any) -> Any: ...
     def __call__(self, /, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any) -> Any:  # type: ignore[misc]
         """Run the task here and now.
 
@@ -61,7 +75,13 @@ class Task(Decorated, Generic[P, R]):
             error.__traceback__ = user_frames(error.__traceback__)
             raise
 
-    def submit(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> Future:
+    @overload
+    def submit(
+        self: Task[P, Coroutine[Any, Any, T]], /, *args: Any, wait_for: Any = ..., **kwargs: Any
+    ) -> Future[T]: ...
+    @overload
+    def submit(self, /, *args: Any, wait_for: Any = ..., **kwargs: Any) -> Future[R]: ...
+    def submit(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> Future[Any]:
         """Run the task by the flow's task runner, once what it needs has ended.
 
         Args:
@@ -76,7 +96,13 @@ class Task(Decorated, Generic[P, R]):
 
         return engine.submit_task(self, args, kwargs, wait_for)
 
-    def map(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList:
+    @overload
+    def map(
+        self: Task[P, Coroutine[Any, Any, T]], /, *args: Any, wait_for: Any = ..., **kwargs: Any
+    ) -> FutureList[T]: ...
+    @overload
+    def map(self, /, *args: Any, wait_for: Any = ..., **kwargs: Any) -> FutureList[R]: ...
+    def map(self, /, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList[Any]:
         """Submit the task once for each element of the iterables among the arguments.
 
         Args:
@@ -98,6 +124,10 @@ class Task(Decorated, Generic[P, R]):
         except BaseException as error:
             error.__traceback__ = user_frames(error.__traceback__)
             raise
+
+    if TYPE_CHECKING:
+        # A method's first parameter is bound, unless it is static: type checkers cannot tell, so nothing is said.
+        def __get__(self, instance: Any, owner: type | None = None) -> Task[..., R]: ...
 
     def with_options(self, **options: Any) -> Task[P, R]:
         """Return a copy with other options, which are those of `@task`."""
