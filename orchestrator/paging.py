@@ -3,11 +3,11 @@
 import base64
 import binascii
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import DateTimeField, Model, Q, QuerySet, UUIDField
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+MAX_DIGITS = 9  # of a number in an address: enough for any list, and every column holds it
 
 
 class KeysetPagination(BasePagination):
@@ -34,7 +35,8 @@ class KeysetPagination(BasePagination):
         limit = read_limit(request, self.default_limit, self.max_limit)
         cursor = request.query_params.get("cursor")
         if cursor:
-            queryset = queryset.filter(self._after(decode_cursor(cursor, len(self.ordering))))
+            kinds = [_kind(queryset.model, field) for field in self.ordering]
+            queryset = queryset.filter(self._after(decode_cursor(cursor, kinds)))
         rows = list(queryset.order_by(*self.ordering)[: limit + 1])
         last = rows[limit - 1] if len(rows) > limit else None
         self.next = last and encode_cursor([_value(last, field) for field in self.ordering])
@@ -85,8 +87,8 @@ def read_limit(request: Request, default: int, most: int) -> int:
     text = request.query_params.get("limit", "")
     if not text:
         return default
-    if not text.isdecimal() or int(text) < 1:
-        raise ValidationError({"limit": [f"{text!r} is no number from 1 to {most}."]})
+    if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) < 1:
+        raise ValidationError({"limit": [f"{text[:20]!r} is no number from 1 to {most}."]})
     return min(int(text), most)
 
 
@@ -95,15 +97,26 @@ def encode_cursor(values: list[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(values, default=_tagged).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, length: int) -> list[Any]:
-    """Return the values of a cursor. Raises ValidationError when it is none of ours."""
+def decode_cursor(cursor: str, kinds: list[type]) -> list[Any]:
+    """Return the values of a cursor, of these types. Raises ValidationError when it is none of this list's."""
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), object_hook=_untagged)
-        if isinstance(values, list) and len(values) == length:
+        if isinstance(values, list) and list(map(type, values)) == kinds:
             return values
-    except (ValueError, LookupError, TypeError, binascii.Error):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error):
         pass
     raise ValidationError({"cursor": ["This is no cursor of this list. Leave it out to begin again."]})
+
+
+def read_time(text: str) -> datetime:
+    """Return an ISO 8601 time with its offset, in UTC. Raises ValueError without one and beyond the calendar."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the calendar") from None
 
 
 def _tagged(value: Any) -> dict[str, str]:
@@ -113,7 +126,18 @@ def _tagged(value: Any) -> dict[str, str]:
 
 
 def _untagged(tagged: dict[str, str]) -> Any:
-    return datetime.fromisoformat(tagged["t"]) if "t" in tagged else UUID(tagged["u"])
+    return read_time(tagged["t"]) if "t" in tagged else UUID(tagged["u"])
+
+
+def _kind(model: type[Model], field: str) -> type:
+    """The type of a value of `field` in a cursor."""
+    *relations, name = _path(field).split("__")
+    for relation in relations:
+        model = model._meta.get_field(relation).related_model
+    column = model._meta.get_field(name)
+    if isinstance(column, DateTimeField):
+        return datetime
+    return UUID if isinstance(column, UUIDField) else str
 
 
 def _path(field: str) -> str:

@@ -19,9 +19,8 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from orchestrator.refusals import NOT_STORABLE, UNSTORABLE
-
 from orchestrator.bodies import TooLarge
+from orchestrator.refusals import NOT_STORABLE, UNSTORABLE
 
 _CODES = {status.HTTP_403_FORBIDDEN: "permission_denied", status.HTTP_404_NOT_FOUND: "not_found"}
 NO_FIELD = {NON_FIELD_ERRORS, "non_field_errors", "detail"}

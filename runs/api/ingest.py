@@ -5,7 +5,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiTypes, extend_schema, inline_serializer
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -31,13 +31,6 @@ class NdjsonParser(BaseParser):
     def parse(self, stream: Any, media_type: str | None = None, parser_context: dict[str, Any] | None = None) -> bytes:
         """Return the body. Raises TooLarge."""
         return read_bounded(stream, MAX_REQUEST_BYTES)
-
-
-class Busy(APIException):
-    """The database cannot be written now; what was sent is to be sent again."""
-
-    status_code = 503
-    default_code = "busy"
 
 
 class IngestView(APIView):

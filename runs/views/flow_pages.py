@@ -28,7 +28,7 @@ class FlowsPage(LivePage):
         flows = reads.flows_by_activity(user, now)
         if text := query.get("q", "").strip()[:200]:
             flows = flows.filter(name__icontains=text)
-        begin = int(query["from"]) if query.get("from", "").isdecimal() else 0
+        begin = self.reader.begin
         found = list(flows.only("id", "name", "description")[begin : begin + FLOWS + 1])
         return {
             "flows": found[:FLOWS],
@@ -94,7 +94,7 @@ class DeploymentsPage(LivePage):
             flow, _, name = text.rpartition("/")
             wanted = deployments.filter(flow__name__icontains=flow.strip(), name__icontains=name.strip())
             deployments = wanted if flow else wanted | deployments.filter(flow__name__icontains=text)
-        begin = int(query["from"]) if query.get("from", "").isdecimal() else 0
+        begin = self.reader.begin
         found = list(deployments[begin : begin + DEPLOYMENTS + 1])
         ids = [deployment.id for deployment in found[:DEPLOYMENTS]]
         return {

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from orchestrator.paging import read_time
 from runs.models import FlowRun
 
 ROWS = 50
@@ -14,7 +15,7 @@ def parse(cursor: str) -> tuple[datetime, UUID] | None:
     """Return the time and id that a cursor names; None for what is no cursor, which begins again."""
     time, _, id = cursor.rpartition("_")
     try:
-        return datetime.fromisoformat(time), UUID(id)
+        return read_time(time), UUID(id)
     except ValueError:
         return None
 

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from orchestrator.paging import MAX_DIGITS
 from runs.live import team_group
 from runs.log_window import LogFilter
 from runs.models import FlowRun
@@ -38,6 +39,12 @@ class Reader:
     def open(self) -> list[str]:
         """The groups of the timeline that are opened."""
         return self.query.getlist("open")
+
+    @property
+    def begin(self) -> int:
+        """With how many rows left out a list begins (`?from=`); 0 for what is no such number."""
+        text = self.query.get("from", "")
+        return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else 0
 
     def link(self, **changes: Any) -> str:
         """The address of this page with some of its query changed; None takes a name out."""

@@ -13,7 +13,17 @@ from tests.pages import sample
 
 HUGE = "9" * 5000
 TIMES = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2027-01-01T00:00:00", "2027-01-01"]
-TEXTS = ["\0", "a\0b", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), HUGE, "-1", "１２", "%", "'\";--", "[]"]
+TEXTS = [
+    "\0",
+    "a\0b",
+    "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+    HUGE,
+    "-1",
+    "１２",
+    "%",
+    "'\";--",
+    "[]",
+]
 CURSORS = [f"{time}_{uuid4()}" for time in TIMES]
 QUERIES = {
     "/": [],
@@ -23,7 +33,19 @@ QUERIES = {
     "/runs/{run}/": ["q", "level", "task_run", "tab", "open", "state", "key", "after"],
     "/runs/{run}/log/": ["before", "q", "level"],
     "/deployments/{deployment}/run/": ["from"],
-    "/schedules/preview/": ["kind", "expression", "timezone", "anchor", "every", "unit", "day", "time", "cron", "rrule", "interval"],
+    "/schedules/preview/": [
+        "kind",
+        "expression",
+        "timezone",
+        "anchor",
+        "every",
+        "unit",
+        "day",
+        "time",
+        "cron",
+        "rrule",
+        "interval",
+    ],
 }
 API = {
     "/api/flow-runs/": ["state", "flow", "deployment", "tag", "name", "parent", "id_prefix", "limit", "cursor"],
@@ -44,7 +66,8 @@ API_CURSORS = [
     _cursor(*values)
     for values in (
         (1, 2), (None, None), ("a", "b"), ({"t": 5}, {"u": 5}), ({"t": "2027-01-01"}, {"u": str(uuid4())}), ([], {}),
-        ({"t": "0001-01-01T00:00:00+14:00"}, {"u": str(uuid4())}), (1,), ({"u": 5},), (None,), ("\0",), (10**30,), ("a", "b", "c"), ("\0", "\0", {"u": str(uuid4())}),
+        ({"t": "0001-01-01T00:00:00+14:00"}, {"u": str(uuid4())}), (1,), ({"u": 5},), (None,), ("\0",), (10**30,),
+        ("a", "b", "c"), ("\0", "\0", {"u": str(uuid4())}),
         ({}, [], {}), (1, 2, 3), (None, None, None), ({"t": "2027-01-01"}, "x", "y"),
     )
 ]  # fmt: skip
