@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Max, Min
+from django.db.models import Count, Max, Min, QuerySet
 from django.db.models.functions import Coalesce, Left
 
 from orchestrator.sdk.states import FINAL, StateType
-from runs.models import FlowRun, TaskRun
+from runs.models import TaskRun
 from runs.presentation import Look, duration, look, seconds_between, several, worst
 
 MAX_GROUPS = 30
@@ -114,24 +114,32 @@ class _Axis:
         )
 
 
-def timeline(run: FlowRun, now: datetime, opened: Iterable[str] = ()) -> Timeline:
-    """Return the timeline of a run.
+def timeline(
+    task_runs: QuerySet[TaskRun],
+    start: datetime | None,
+    end: datetime | None,
+    now: datetime,
+    opened: Iterable[str] = (),
+) -> Timeline:
+    """Return the timeline of task runs of one flow run.
 
     Args:
-        run: The run.
+        task_runs: All of them, or those of one attempt.
+        start: When the run, or the attempt, began.
+        end: When it ended; None while it goes on.
         now: Where the bars of what still runs end.
         opened: Keys of the groups whose task runs are wanted one by one (`MAX_OPENED` of each).
     """
-    groups, left_out = _groups(run)
-    _read_children(run, groups, set(opened))
-    axis = _axis(run, groups, now)
+    groups, left_out = _groups(task_runs)
+    _read_children(task_runs, groups, set(opened))
+    axis = _axis(groups, start, end, now)
     rows = [row for group in groups for row in _rows_of(group, axis, group.key in opened)]
     return Timeline(rows, (axis.end - axis.start).total_seconds(), left_out)
 
 
-def _groups(run: FlowRun) -> tuple[list[_Group], int]:
+def _groups(task_runs: QuerySet[TaskRun]) -> tuple[list[_Group], int]:
     found = (
-        TaskRun.objects.filter(flow_run=run)
+        task_runs.order_by()
         .values("key", "task", "state_type")
         .annotate(
             runs=Count("id"),
@@ -157,12 +165,11 @@ def _most_telling(ordered: list[_Group]) -> list[_Group]:
     return [group for index, group in enumerate(ordered) if index in kept]
 
 
-def _read_children(run: FlowRun, groups: list[_Group], opened: set[str]) -> None:
+def _read_children(task_runs: QuerySet[TaskRun], groups: list[_Group], opened: set[str]) -> None:
     """Read the task runs that are shown by themselves: those alone in their group, opened ones, failed ones."""
     by_key = {group.key: group for group in groups}
     rows = (
-        TaskRun.objects.filter(flow_run=run)
-        .defer("inputs", "tags", "error", "state_message")
+        task_runs.defer("inputs", "tags", "error", "state_message")
         .annotate(said=Left("state_message", 300))
         .prefetch_related("earlier_attempts")
         .order_by("id")
@@ -181,12 +188,11 @@ def _read_children(run: FlowRun, groups: list[_Group], opened: set[str]) -> None
             by_key[child.key].children.append(child)
 
 
-def _axis(run: FlowRun, groups: list[_Group], now: datetime) -> _Axis:
-    starts = [run.start_time, *(group.created for group in groups)]
-    ends = [run.end_time, *(group.end for group in groups)]
-    end = max(filter(None, ends), default=now) if run.is_final else now
-    start = min(filter(None, starts), default=end)
-    return _Axis(start, max(end, start + timedelta(milliseconds=1)), max(now, end))
+def _axis(groups: list[_Group], start: datetime | None, end: datetime | None, now: datetime) -> _Axis:
+    starts = [start, *(group.created for group in groups)]
+    last = max(filter(None, (end, *(group.end for group in groups))), default=now) if end else now
+    first = min(filter(None, starts), default=last)
+    return _Axis(first, max(last, first + timedelta(milliseconds=1)), max(now, last))
 
 
 def _rows_of(group: _Group, axis: _Axis, opened: bool) -> list[Row]:

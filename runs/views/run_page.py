@@ -1,14 +1,16 @@
 """One run: its state in context, its timeline, its log, what made it and what became of it."""
 
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Count, QuerySet
 from django.http import Http404
 
 from orchestrator.sdk.states import StateType
 from runs.live import run_group
 from runs.log_window import LogFilter, LogWindow, window
-from runs.models import FlowRun, TaskRun
+from runs.models import Attempt, FlowRun, TaskRun
 from runs.presentation import duration, seconds_between
 from runs.reads import rows, usual_duration
 from runs.timeline import Timeline, timeline
@@ -19,6 +21,8 @@ LEVELS = {10: "Debug", 20: "Info", 30: "Warning", 40: "Error"}
 TRACEBACK_CHARACTERS = 20_000
 TASK_RUNS = 50
 SUBFLOWS = 8
+ATTEMPTS = 50
+SHOWN_ATTEMPTS = 6  # to choose from above the timeline
 
 
 class RunPage(LivePage):
@@ -43,7 +47,7 @@ class RunPage(LivePage):
     @property
     def regions(self) -> dict[str, str]:  # type: ignore[override]
         """The log streams by itself; other tabs are replaced."""
-        parts = {name: f"runs/_run_{name}.html" for name in ("head", "problem", "timeline", "about")}
+        parts = {name: f"runs/_run_{name}.html" for name in ("head", "problem", "timeline", "tabs", "about")}
         return parts if self.tab == "logs" else parts | {"tab": f"runs/_run_{self.tab}.html"}
 
     @property
@@ -91,7 +95,9 @@ class RunPage(LivePage):
             "counts": self._counts(),
             "seconds": seconds_between(run.start_time, run.end_time or now),
             "usual": usual_duration(run),
-            "attempts": list(run.attempts.select_related("worker").order_by("-number")[:50]),
+            "attempts": self.attempts,
+            "attempt": self.attempt,
+            "attempt_links": self._attempt_links(),
             "subflows": list(rows(run.subflow_runs.all()).order_by("id")[: SUBFLOWS + 1]),
             "can_cancel": not run.is_final and run.state_type != StateType.CANCELLING,
             "can_retry": run.is_final and run.deployment_id and run.state_type != StateType.COMPLETED,
@@ -107,8 +113,33 @@ class RunPage(LivePage):
             "levels": LEVELS.items(),
         }
 
+    @cached_property
+    def attempts(self) -> list[Attempt]:
+        """Its attempts, newest first (one query)."""
+        return list(self.run.attempts.select_related("worker").order_by("-number")[:ATTEMPTS])
+
+    @property
+    def attempt(self) -> int | None:
+        """The attempt whose task runs are shown: the newest, or the one asked for; None where there was but one."""
+        if self.run.attempt <= 1:
+            return None
+        wanted = self.reader.query.get("attempt", "")
+        return int(wanted) if wanted.isdecimal() and 0 < int(wanted) <= self.run.attempt else self.run.attempt
+
+    def _attempt_links(self) -> list[tuple[int, str]]:
+        if self.attempt is None:
+            return []
+        numbers = sorted(attempt.number for attempt in self.attempts[:SHOWN_ATTEMPTS])
+        newest = self.run.attempt
+        return [(number, self.reader.link(attempt=None if number == newest else number)) for number in numbers]
+
+    def _task_runs_of_attempt(self) -> QuerySet[TaskRun]:
+        runs = self.run.task_runs.all()
+        return runs if self.attempt is None else runs.filter(flow_attempt=self.attempt)
+
     def _counts(self) -> dict[str, Any]:
-        by_type = self.run.task_run_counts()
+        counted = self._task_runs_of_attempt().order_by().values_list("state_type").annotate(Count("id"))
+        by_type = dict(sorted(counted))
         return {
             "all": sum(by_type.values()),
             "completed": by_type.get(StateType.COMPLETED, 0),
@@ -126,7 +157,9 @@ class RunPage(LivePage):
         return str(error.get("traceback", ""))[-TRACEBACK_CHARACTERS:]
 
     def _timeline(self) -> Timeline:
-        return timeline(self.run, self.reader.now, self.reader.query.getlist("open"))
+        times = next((attempt for attempt in self.attempts if attempt.number == self.attempt), self.run)
+        opened = self.reader.query.getlist("open")
+        return timeline(self._task_runs_of_attempt(), times.start_time, times.end_time, self.reader.now, opened)
 
     def _task_run(self) -> TaskRun | None:
         if self.task_run_id is None:
@@ -136,7 +169,7 @@ class RunPage(LivePage):
     def _task_runs(self) -> dict[str, Any]:
         """A page of task runs, in the order of their creation."""
         query = self.reader.query
-        found = self.run.task_runs.defer("inputs", "error").order_by("id")
+        found = self._task_runs_of_attempt().defer("inputs", "error").order_by("id")
         if (state := query.get("state", "")) in StateType.__members__:
             found = found.filter(state_type=state)
         if key := query.get("key"):
