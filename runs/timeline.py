@@ -20,6 +20,7 @@ MAX_GROUPS = 30
 MAX_ROWS = 2000  # of aggregates; a run with more tasks than that shows the last ones
 SHOW_ALL_UP_TO = 40  # task runs: fewer are all read, and each group shows its first few
 FIRST_FEW = 3
+LEAST_WIDTH = 0.4  # of a bar, percent of the axis
 MAX_OPENED = 50
 MAX_FAILED = 20
 _BROKEN = (StateType.FAILED, StateType.CRASHED)
@@ -108,10 +109,10 @@ class _Axis:
         seconds = ((end or self.now) - start).total_seconds()
         if css == "wait" and seconds / whole < 0.004:
             return None
-        x = min(max((start - self.start).total_seconds() / whole * 100, 0), 100)
-        return Bar(
-            round(x, 3), round(min(max(seconds, 0) / whole * 100, 100 - x), 3), css, f"{word} {duration(seconds)}"
-        )
+        # what took no time to speak of is drawn all the same
+        width = max(seconds / whole * 100, LEAST_WIDTH)
+        x = min(max((start - self.start).total_seconds() / whole * 100, 0), 100 - LEAST_WIDTH)
+        return Bar(round(x, 3), round(min(width, 100 - x), 3), css, f"{word} {duration(seconds)}")
 
 
 def timeline(
