@@ -24,7 +24,9 @@ class TokenAuthentication(BaseAuthentication):
             return None
         token = ApiToken.objects.usable().select_related("user").filter(digest=fingerprint(secret.strip())).first()
         if token is None or not token.user.is_active:
-            raise AuthenticationFailed("This token is unknown or has expired. Make one: orchestrator token create NAME.")
+            raise AuthenticationFailed(
+                "This token is unknown or has expired. Make one: orchestrator token create NAME."
+            )
         now = timezone.now()
         if token.last_used_at is None or now - token.last_used_at > _USED_EVERY:
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)

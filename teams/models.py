@@ -27,7 +27,9 @@ def fingerprint(secret: str) -> str:
 class User(AbstractUser):
     """A person (or a service account) that signs in."""
 
-    time_zone = models.CharField(max_length=64, blank=True, help_text="Times are shown in this zone; empty: the browser's.")
+    time_zone = models.CharField(
+        max_length=64, blank=True, help_text="Times are shown in this zone; empty: the browser's."
+    )
 
     @classmethod
     def first_admin(cls) -> "User":
