@@ -1,7 +1,7 @@
 """Runs whose supervisor went silent: when a lease lapses, by the database's clock, the attempt is Crashed.
 
 The reaper judges others by their silence, so it first asks about its own: where it did not run for longer than a lease
-(the server was stopped, the database gone), nobody could extend anything either, and it waits one lease before it judges.
+(the server was stopped, the database gone), nobody could extend anything either, and it waits one lease before judging.
 """
 
 import logging

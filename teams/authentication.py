@@ -18,7 +18,7 @@ class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer orc_…`. One indexed read of the token with its user."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        """Return the token's user and the token, None without a bearer header; raise AuthenticationFailed on a bad one."""
+        """Return the token's user and the token; None without a bearer header. Raises AuthenticationFailed."""
         scheme, _, secret = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -38,7 +38,7 @@ class TokenAuthentication(BaseAuthentication):
 
 
 class InProcessAuthentication(BaseAuthentication):
-    """The command line, which calls the site in its own process because no server runs: it may open the database anyway."""
+    """The command line, calling the site in its own process while no server runs: it may open the database anyway."""
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         """Return the first administrator where the caller put `True` itself into the environ; else None."""

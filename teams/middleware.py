@@ -10,7 +10,7 @@ COOKIE = "timezone"
 
 
 class ReaderTimeZoneMiddleware:
-    """Activate the zone that the user chose, else the browser's (a cookie set by the page's script), else the site's."""
+    """Activate the zone that the user chose, else the browser's (a cookie that the page sets), else the site's."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         """Keep the next middleware."""

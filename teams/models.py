@@ -33,7 +33,7 @@ class User(AbstractUser):
 
     @classmethod
     def first_admin(cls) -> "User":
-        """The person that the one-time link signs in: the oldest active superuser, made (`admin`) when there is none."""
+        """Whom the one-time link signs in: the oldest active superuser, made (`admin`) where there is none."""
         admin = cls.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
         if admin is None:
             admin, _ = cls.objects.get_or_create(

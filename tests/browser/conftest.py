@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium, one a module: Playwright keeps an event loop in this thread, which asyncio tests need free."""
+    """A headless Chromium, one a module: Playwright keeps a loop in this thread, which asyncio tests need free."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("no Chromium on PATH: `apt-get install chromium` gets it, or CHROMIUM=/path names one")
