@@ -52,7 +52,7 @@ def call_task(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wa
         return _hand_over(state, return_state)
     life = Life(task_run_life(run), run)
     if task.kind is Kind.ASYNC:
-        return _finish_async(life, return_state)
+        return _called_like(task, _finish_async(life, return_state))
     if task.kind is Kind.GENERATOR:
         return _finish_generator(life)
     return _finish_async_generator(life)
@@ -92,7 +92,7 @@ def call_flow(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords, wa
     if flow.kind is Kind.SYNC:
         return _hand_over(live(run), return_state)
     if flow.kind is Kind.ASYNC:
-        return _call_flow_async(run, return_state)
+        return _called_like(flow, _call_flow_async(run, return_state))
     if flow.kind is Kind.GENERATOR:
         return _call_generator_flow(run)
     return _call_async_generator_flow(run)
@@ -179,6 +179,13 @@ async def _call_async_generator_flow(run: FlowRun) -> AsyncGenerator[Any, Any]:
 
 
 # --- what both share
+
+
+def _called_like(owner: Flow[Any, Any] | Task[Any, Any], coroutine: Any) -> Any:
+    """Give a coroutine the name of the user's function, for "was never awaited" and asyncio's own messages."""
+    coroutine.__name__ = owner.name
+    coroutine.__qualname__ = owner.source
+    return coroutine
 
 
 def _hand_over(state: State, return_state: bool) -> Any:
@@ -310,9 +317,11 @@ class _Job:
         self._life = None
         if submitted is not None and state.type in (StateType.FAILED, StateType.CRASHED):
             submitted.failed(future)
-        future.finish(state)
-        if submitted is not None:
-            submitted.ended(future)
+        try:
+            future.finish(state)
+        finally:  # whatever a callback of the user's raises
+            if submitted is not None:
+                submitted.ended(future)
 
     def _cancel(self) -> bool:
         with _lock:

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, overload
 
+from orchestrator.sdk import terminal
 from orchestrator.sdk.interrupts import interruptible
 from orchestrator.sdk.runners.base import free_slot
 from orchestrator.sdk.states import State, StateType
-from orchestrator.sdk.tracebacks import user_frames
+from orchestrator.sdk.tracebacks import summary, user_frames
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -27,6 +28,7 @@ else:
 # One lock for all futures: held for a few instructions, and a lock each would double a future's size. Reentrant, since
 # a signal handler of the user's may ask a future.
 _lock = threading.RLock()
+_ERROR = 40  # logging.ERROR, without importing logging
 
 
 class Future(Generic[R]):
@@ -113,14 +115,17 @@ class Future(Generic[R]):
             raise
 
     def add_done_callback(self, callback: Callable[[Future], object]) -> None:
-        """Call a function with this future once the run has ended, at once if it has. It runs in whichever thread."""
+        """Call a function with this future once the run has ended, at once if it has.
+
+        It runs in whichever thread. What it raises is said on the terminal and changes nothing.
+        """
         with _lock:
             if self._state is None:
                 if self._callbacks is None:
                     self._callbacks = []
                 self._callbacks.append(callback)
                 return
-        callback(self)
+        self._call(callback)
 
     def cancel(self) -> bool:
         """Keep the run from starting.
@@ -141,7 +146,13 @@ class Future(Generic[R]):
             callbacks, self._callbacks = self._callbacks, None
             self._run = self._canceller = None
         for callback in callbacks or ():
+            self._call(callback)
+
+    def _call(self, callback: Callable[[Future], object]) -> None:
+        try:
             callback(self)
+        except Exception as error:
+            terminal.write(_ERROR, f"Run '{self.name}'", f"A done callback failed: {summary(error)}")
 
     def on_cancel(self, canceller: Callable[[], bool] | None) -> None:
         """Say how to cancel the run; the engine calls it."""

@@ -103,18 +103,22 @@ def iterate(run: FlowRun | TaskRun) -> Generator[Any, Any, Outcome]:
     set_deadline(run)
     until = None if run.timeout_seconds is None else time.monotonic() + run.timeout_seconds
     sent: Any = None
+    thrown: BaseException | None = None
     before = current.get()
     generator: Generator[Any, Any, Any] | None = None
     try:
         current.set(run)
         generator = run.function(*run.arguments, **run.keywords)
         while True:
-            item = generator.send(sent)
+            item = generator.send(sent) if thrown is None else generator.throw(thrown)
             if until is not None and time.monotonic() > until:
                 generator.close()
                 return Outcome(timed_out=True)
             current.set(before)
-            sent = yield item
+            try:
+                sent, thrown = (yield item), None
+            except Exception as error:
+                thrown = error
             before = current.get()
             current.set(run)
     except StopIteration as stop:

@@ -283,3 +283,12 @@ async def test_traceback_of_a_coroutine_has_only_the_users_frames(recorded: Reco
     with pytest.raises(ValueError) as raised:
         await one()
     assert not [entry for entry in raised.traceback if "orchestrator/sdk" in str(entry.path)]
+
+
+def test_coroutine_that_is_never_awaited_is_named_after_the_function():
+    @flow
+    async def forgetful() -> None: ...
+
+    for call in (add(1), forgetful()):
+        assert call.__qualname__.endswith((".add", ".forgetful"))
+        call.close()

@@ -1,8 +1,9 @@
 """Tasks: calls, kinds of functions, inputs, names, options."""
 
 import functools
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -232,6 +233,23 @@ def test_generator_task_that_fails_raises_where_it_is_consumed(recorded: Recorde
     assert recorded.task_states("numbers-0")[-1] == (1, "Failed")
 
 
+def test_generator_task_takes_what_is_sent_and_thrown():
+    @task
+    def talk() -> Generator[str, str, None]:
+        try:
+            heard = yield "hello"
+            yield heard
+        except KeyError as error:
+            yield f"caught {error}"
+
+    @flow
+    def one() -> list[Any]:
+        sent, thrown = talk(), talk()
+        return [next(sent), sent.send("you too"), next(thrown), thrown.throw(KeyError("x"))]
+
+    assert one() == ["hello", "you too", "hello", "caught 'x'"]
+
+
 def test_submitted_generator_gives_a_list():
     @task
     def numbers() -> Iterator[int]:
@@ -430,6 +448,21 @@ def test_mistaken_call_fails_the_task_run(recorded: Recorded):
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
         one()
     assert recorded.task_states("add-0")[-1] == (1, "Failed")
+
+
+def test_failing_done_callback_changes_nothing(capsys: pytest.CaptureFixture[str]):
+    @flow
+    def one() -> list[Any]:
+        gate, called = threading.Event(), []
+        waiting = task(gate.wait).submit()
+        waiting.add_done_callback(lambda future: 1 / 0)
+        waiting.add_done_callback(called.append)
+        gate.set()
+        waiting.wait()
+        return [waiting.result(), add.submit(1).result(), called == [waiting]]
+
+    assert one.with_options(timeout_seconds=5)() == [True, 2, True]
+    assert "A done callback failed: ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_tasks_in_threads_of_the_users_belong_to_the_only_flow_run(recorded: Recorded):
