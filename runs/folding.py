@@ -6,7 +6,8 @@ Who may say what about which attempt:
   retry within the process). Once a supervisor or the lease ended the attempt, another journal may still bring the run's
   own ending: a process that outlived the closing of its journal goes on in a new one.
 - Other journals (a forked child's) may record task runs and log lines of it.
-- A journal of a superseded attempt changes nothing but that attempt's row, its task runs and its log lines.
+- A journal of a superseded attempt changes nothing but that attempt's row, its task runs and its log lines. So it is
+  from the moment when somebody decides that a run which ended is to run again, or that one which waits for that is not.
 """
 
 import signal
@@ -83,6 +84,19 @@ class Tracked:
     def __post_init__(self) -> None:
         self.hex = self.run.id.hex
         self.renew()
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it waits for a claim or was cancelled there: that stands, whatever its last attempt still says."""
+        run = self.run
+        if run.state_type == StateType.SCHEDULED:
+            return run.lease_expires_at is None
+        return run.state_type == StateType.CANCELLED and not run.ended_by
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether the journal is that of the current attempt's process, which may begin the next one by itself."""
+        return self.run.attempt in self.owned and not self.is_decided
 
     def renew(self) -> None:
         """Work `known` out again: a process speaks for its own attempts, one that has none for all."""
@@ -257,7 +271,7 @@ class Fold:
         attempt = tracked.attempts.get(fact.attempt)
         if attempt is None:
             # Any higher number of the process of the current attempt: gaps (facts lost to a full disk) are fine.
-            if fact.attempt > tracked.run.attempt and tracked.run.attempt in tracked.owned:
+            if fact.attempt > tracked.run.attempt and tracked.may_begin:
                 return self._begin(tracked, bounds.integer(fact.attempt), fact.t)
             return None
         if attempt.journal is None:
@@ -276,7 +290,7 @@ class Fold:
     def _report(self, tracked: Tracked, attempt: Attempt, report: Report) -> None:
         """Take a report on an attempt, and on the run where the attempt is the current one."""
         run = tracked.run
-        current = attempt.number == run.attempt
+        current = attempt.number == run.attempt and not tracked.is_decided
         cancelling = current and is_cancelling(run.state_type, run.ended_by)
         if cancelling:
             report = as_cancelled(report)
@@ -442,7 +456,7 @@ class Fold:
         return tracked
 
     def _begins(self, tracked: Tracked, fact: TaskRunCreated | TaskRunState | Log) -> bool:
-        if fact.attempt > tracked.run.attempt and tracked.run.attempt in tracked.owned:
+        if fact.attempt > tracked.run.attempt and tracked.may_begin:
             self._begin(tracked, bounds.integer(fact.attempt), fact.t)
             return True
         return False

@@ -41,6 +41,7 @@ TELL_AFTER_SECONDS: Final = 0.4
 HOST_RETRY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 0.5  # between SIGTERM and SIGKILL of runs that a stopping worker cannot wait for
 HOST_END_SECONDS: Final = 3.0
+HELD_SECONDS: Final = 60.0  # bells for later than this are left to the tick, which sends each again in time
 KEPT: Final = timedelta(days=30)  # rows of workers that are gone
 READY_FD: Final = "ORCHESTRATOR_READY_FD"
 
@@ -68,6 +69,7 @@ class RunWorker:
         self._host_ready = threading.Event()
         self._wake = threading.Event()
         self._look = threading.Event()  # wakes the lease thread: somebody asked to cancel, or the worker stops
+        self._claiming = threading.Lock()  # held from a claim until its run has its place
         self._draining = threading.Event()
         self._stopped = threading.Event()
         self._later: list[tuple[float, str]] = []  # heap of (Unix time, Celery queue): bells held until their time
@@ -98,10 +100,12 @@ class RunWorker:
             grace_seconds: How long runs may go on.
             hurry: Asked meanwhile; when it says True the wait is over.
         """
+        deadline = time.monotonic() + grace_seconds
         self._draining.set()
+        if self._claiming.acquire(timeout=min(grace_seconds, STOP_SECONDS)):  # a claim under way gets its place first
+            self._claiming.release()
         self._wake.set()
         self._look.set()
-        deadline = time.monotonic() + grace_seconds
         while not hurry() and (left := deadline - time.monotonic()) > 0 and not self.places.wait_empty(min(left, 0.2)):
             pass
         for occupant in self.places.occupants():
@@ -115,12 +119,15 @@ class RunWorker:
         for thread in self._threads:
             thread.join(2.0)
         self._ingester.stop()
-        with _database("sign off"):
+        with _surviving("sign off"):
             Worker.objects.filter(pk=self._row.pk).update(stopped_at=timezone.now())
 
     def ring(self, queue: str, at: datetime | None = None) -> None:
         """A bell came: claim now, or hold it until its time. A full worker passes a bell on."""
-        if at is not None and at > timezone.now():
+        now = timezone.now()
+        if at is not None and at > now:
+            if at > now + timedelta(seconds=HELD_SECONDS):
+                return
             with self._later_lock:
                 heapq.heappush(self._later, (at.timestamp(), queue))
         elif self.places.free == 0 or self._draining.is_set():
@@ -149,8 +156,9 @@ class RunWorker:
                 self._wake.wait(self._until_next_bell())
                 self._wake.clear()
                 close_old_connections()
-                self._look_at_ingester()
-                with _database("claim runs"):
+                with _surviving("look after the ingester"):
+                    self._look_at_ingester()
+                with _surviving("claim runs"):
                     self._listen()
                     self._fill()
                     self._pass_on()
@@ -175,11 +183,12 @@ class RunWorker:
 
     def _fill(self) -> None:
         """Claim until every place is taken or nothing is due; then listen only if a place is free."""
-        while self.places.free and self._host_ready.is_set() and not self._draining.is_set():
-            claimed = claims.claim(self._row)
-            if claimed is None:
-                break
-            self._run(claimed)
+        while self.places.free and self._host_ready.is_set():
+            with self._claiming:
+                claimed = None if self._draining.is_set() else claims.claim(self._row)
+                if claimed is None:
+                    break
+                self._run(claimed)
         self.listening.set_open(self.places.free > 0 and not self._draining.is_set())
 
     def _pass_on(self) -> None:
@@ -196,14 +205,20 @@ class RunWorker:
     def _run(self, claimed: Claim) -> None:
         run = claimed.run
         label = f"'{run.name}' of {run.deployment.full_name if run.deployment else run.flow.name}"
+        is_here = run.pk in self.places
         self.places.take(Occupant(run.pk, claimed.attempt.number, label))
         try:
             assert self._host is not None
+            if is_here:  # an attempt that was given up during an outage must not run beside its successor
+                self._host.send(Stop(run=str(run.pk), grace_seconds=0.0, reason="its worker lost its lease"))
             self._host.send(start_message(claimed))
         except OSError:  # the host died: its reader starts another
             self.places.leave(run.pk)
             claims.release(claimed)
             return
+        except BaseException:  # this run cannot be told to the host: its lease lapses, and others are not kept waiting
+            self.places.leave(run.pk)
+            raise
         announce_on_commit([run.pk])
         _log.info("Flow run %s started", label)
 
@@ -239,9 +254,13 @@ class RunWorker:
         if self._stopped.is_set():
             return
         _log.error("The run host ended by itself; another one is started.")
-        time.sleep(HOST_RETRY_SECONDS)  # in the dead host's reader thread, which has nothing else to do
-        if not self._stopped.is_set():
-            self._start_host()
+        while not self._stopped.wait(HOST_RETRY_SECONDS):  # in the dead host's reader thread, which is idle
+            try:
+                self._start_host()
+            except OSError as error:  # no memory, no process left
+                _log.error("The run host cannot be started: %s", error)
+            else:
+                break
 
     def _stop_run(self, occupant: Occupant, reason: str, grace_seconds: float, again: bool = False) -> None:
         if self._host is None or (occupant.stopping and not again):
@@ -260,7 +279,7 @@ class RunWorker:
                 self._look.wait(settings.LEASE_RENEW_SECONDS)
                 self._look.clear()
                 close_old_connections()
-                with _database("extend leases"):
+                with _surviving("extend leases"):
                     self._renew()
                     Worker.objects.filter(pk=self._row.pk).update(heartbeat_at=timezone.now())
         finally:
@@ -290,10 +309,15 @@ class RunWorker:
 
 
 @contextlib.contextmanager
-def _database(doing: str) -> Iterator[None]:
-    """Go on when the database does not answer: what was to be done is done at the next turn."""
+def _surviving(doing: str) -> Iterator[None]:
+    """Go on when the database does not answer, or after a fault: what was to be done is done at the next turn.
+
+    A thread that died of one fault would leave a worker that looks alive and does nothing.
+    """
     try:
         yield
     except DatabaseError as error:
         _log.error("Could not %s: the database says: %s", doing, error)
         connection.close()
+    except Exception:
+        _log.exception("Could not %s", doing)

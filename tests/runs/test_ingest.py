@@ -547,6 +547,39 @@ def test_a_lapse_yields_to_the_attempts_own_later_facts(own: str) -> None:
     assert (run.end_time is None, run.lease_expires_at is not None) == (own == "RUNNING", own == "RUNNING")
 
 
+@pytest.mark.parametrize("late", ["COMPLETED", "FAILED", "RUNNING", "own retry", "exit", "end", "work", "abandoned"])
+@pytest.mark.parametrize("decided", ["SCHEDULED", "CANCELLED"])
+def test_a_decision_after_a_lapse_stands_whatever_the_old_process_still_says(decided: str, late: str) -> None:
+    process = Process()
+    run = claimed(process)
+    process.state("RUNNING")
+    process.ingest()
+    Attempt.objects.update(state_type="CRASHED", ended_by="lapse", end_time=moment(START))
+    # a person retried it, and in the second case cancelled it while it waited (`runs.actions`)
+    FlowRun.objects.update(state_type=decided, state_name="Decided", ended_by="", lease_expires_at=None)
+
+    if late == "own retry":
+        process.state("RUNNING", "Retrying", attempt=2)
+        process.task(attempt=2)
+    elif late == "exit":
+        process.exited(signal=9)
+    elif late == "end":
+        process.end()
+    elif late == "work":
+        process.log("still here")
+    elif late != "abandoned":
+        process.state(late)
+    process.ingest()
+    if late == "abandoned":
+        abandon(process.header)
+
+    run.refresh_from_db()
+    assert (run.state_type, run.state_name, run.attempt, run.lease_expires_at) == (decided, "Decided", 1, None)
+    assert list(run.attempts.values_list("number", flat=True)) == [1]
+    if late in {"COMPLETED", "FAILED"}:
+        assert run.attempts.get().state_type == late
+
+
 def test_work_done_after_a_lapse_shows_that_the_run_lives() -> None:
     process = Process()
     claimed(process)
