@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator.sdk.home import Home
 
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -52,6 +53,24 @@ def time_zone(name: str) -> str:
             f"ORCHESTRATOR_{name}: {zone!r} is no time zone; write one like Europe/Paris."
         ) from None
     return zone
+
+
+def log_level(default: str) -> str:
+    """Return LOG_LEVEL, in the words of Python's logging."""
+    level = text("LOG_LEVEL", default).upper()
+    if level not in _LOG_LEVELS:
+        raise ImproperlyConfigured(f"ORCHESTRATOR_LOG_LEVEL: {level!r}; write one of {', '.join(_LOG_LEVELS)}.")
+    return level
+
+
+def web_address(name: str) -> str:
+    """Return a variable that is empty or an address such as https://orchestrator.example.com, without a last slash."""
+    address = text(name).rstrip("/")
+    if address and not (urlsplit(address).scheme in {"http", "https"} and urlsplit(address).hostname):
+        raise ImproperlyConfigured(
+            f"ORCHESTRATOR_{name}: {address!r} is no address; write one like https://orchestrator.example.com."
+        )
+    return address
 
 
 def home_made(home: Home) -> Home:

@@ -88,6 +88,10 @@ def unknown_address(request: HttpRequest, **_kwargs: Any) -> HttpResponseBase:
 def _problem(error: Exception, response: Response) -> dict[str, str]:
     detail = getattr(error, "detail", None)
     message = str(detail or (error.args[0] if error.args else "") or response.status_text)
+    if isinstance(error, exceptions.NotAuthenticated):
+        message = "Send a token: `Authorization: Bearer TOKEN`. `orchestrator token create NAME` makes one."
+    elif isinstance(error, exceptions.UnsupportedMediaType):
+        message += " Say what you send: `Content-Type: application/json`, or what /api/docs/ names."
     code = getattr(detail, "code", None) or _CODES.get(response.status_code, "error")
     if response.status_code == status.HTTP_404_NOT_FOUND and " matches the given query" in message:
         message = "There is none with this id that you may see."

@@ -10,9 +10,11 @@ from orchestrator.environment import (
     flag,
     home_made,
     listing,
+    log_level,
     secret_key,
     text,
     time_zone,
+    web_address,
     whole_number,
 )
 from orchestrator.sdk.home import home
@@ -24,7 +26,7 @@ HOME = home_made(home())
 BASE_DIR = site.ROOT
 SECRET_KEY = secret_key(HOME)
 DEBUG = flag("DEBUG")
-EXTERNAL_URL = text("EXTERNAL_URL").rstrip("/")
+EXTERNAL_URL = web_address("EXTERNAL_URL")
 _external = urlsplit(EXTERNAL_URL)
 ALLOWED_HOSTS = [
     *listing("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]"),
@@ -235,9 +237,9 @@ LOGGING = {
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": text("LOG_LEVEL", "WARNING").upper()},
+    "root": {"handlers": ["stderr"], "level": log_level("WARNING")},
     "loggers": {
-        "runs": {"level": text("LOG_LEVEL", "INFO").upper()},  # which runs started and ended here
+        "runs": {"level": log_level("INFO")},  # which runs started and ended here
         # A full worker stops listening to bells; one that comes in that moment is put back, as it should be.
         "kombu.transport.virtual.base": {"level": "ERROR"},
     },

@@ -112,7 +112,7 @@ class Rule:
         if days := named.get("BYDAY"):
             yield f"on {spoken([_day_word(day) for day in days.split(',')])}"
         if days := named.get("BYMONTHDAY"):
-            yield f"on day {spoken(days.split(','))} of the month"
+            yield f"on {spoken([_day_of_month(day) for day in days.split(',')])} of the month"
         if months := named.get("BYMONTH"):
             yield "in " + spoken([f"{datetime(2000, int(month), 1):%B}" for month in months.split(",")])  # noqa: DTZ001
         if rest := [
@@ -127,6 +127,13 @@ class Rule:
 
 def _moved(wall: datetime, years: int) -> datetime:
     return wall.replace(year=wall.year + years)
+
+
+def _day_of_month(day: str) -> str:
+    """`15` is day 15, `-1` the last day, `-3` day 3 from the end."""
+    if int(day) > 0:
+        return f"day {int(day)}"
+    return "the last day" if int(day) == -1 else f"day {-int(day)} from the end"
 
 
 def _day_word(day: str) -> str:

@@ -2,6 +2,9 @@
 
 import sys
 
+import click
+
+from orchestrator._version import __version__
 from orchestrator.cli.groups import LazyGroup
 
 COMMANDS = {
@@ -30,6 +33,7 @@ machine, else they answer from its database.
 """
 
 cli = LazyGroup("orchestrator", commands_by_name=COMMANDS, help=HELP)
+click.version_option(__version__, message="%(version)s")(cli)
 
 
 def main(arguments: list[str] | None = None) -> int:

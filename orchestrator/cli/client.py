@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,7 +22,7 @@ class ApiError(click.ClickException):
         """Keep the problem; `field` is named where the message does not name it."""
         message = str(problem.get("message") or f"The server answered {status}.")
         field = re.sub(r"^schedules\.\d+\.", "", str(problem.get("field") or ""))
-        if field and field.rpartition(".")[2] not in message:
+        if field not in {"", "expression"} and field.rpartition(".")[2] not in message:
             message = f"{field}: {message}"
         super().__init__(message)
         self.status = status
@@ -31,14 +32,17 @@ class Api:
     """The REST API, whichever way it is reached.
 
     Attributes:
-        serves: Whether a server is behind it, so that deployments run.
         url: Where its pages are; empty when there is no server.
     """
 
     def __init__(self, transport: Transport, url: str = "") -> None:
         self._transport = transport
         self.url = url
-        self.serves = bool(url)
+
+    @cached_property
+    def serves(self) -> bool:
+        """Whether deployments run: a server answers, or, without one, a worker was heard of in its database."""
+        return bool(self.url) or bool(self.get("health/")["parts"]["workers"])
 
     def get(self, path: str, **query: Any) -> Any:
         """Return what GET /api/{path} answers. Raises ApiError, NotReached."""
@@ -80,7 +84,7 @@ class Api:
         target = f"/api/{quote(path)}" + (f"?{urlencode(asked, doseq=True)}" if asked else "")
         answer = self._transport.call(method, target, body, headers or {})
         if answer.status >= 400:
-            raise ApiError(answer.status, _problem(answer))
+            raise ApiError(answer.status, _problem(answer, self.url))
         return answer.data
 
 
@@ -103,8 +107,10 @@ def connect() -> Api:
     return Api(InProcessTransport())
 
 
-def _problem(answer: Answer) -> dict[str, Any]:
+def _problem(answer: Answer, base: str) -> dict[str, Any]:
     problem = answer.data if isinstance(answer.data, dict) else {}
+    if answer.status == 404 and not problem:
+        return {"message": f"{base} does not answer as this API does. Is ORCHESTRATOR_API_URL right?"}
     if answer.status == 401 and not os.environ.get("ORCHESTRATOR_API_TOKEN"):
         hint = "The server wants a token. Set ORCHESTRATOR_API_TOKEN; `orchestrator token create NAME` makes one there."
         return {**problem, "message": hint}

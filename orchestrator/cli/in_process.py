@@ -81,6 +81,7 @@ class InProcessTransport:
 
         # Django logs refusals; here they are answered to the person who caused them.
         logging.getLogger("django.request").setLevel(logging.ERROR)
+        logging.getLogger("runs").setLevel(logging.WARNING)  # which process died is told by its run's state
         self._application: Any = application
         migrate(lambda _: None)
         bring_in_once(home())

@@ -63,7 +63,7 @@ def read_schedule(
         raise click.UsageError(f"Give one of {', '.join(f'--{kind}' for kind, _ in kinds)}, not {len(kinds)}.")
     if not kinds:
         if timezone or catchup:
-            raise click.UsageError("--timezone and --catchup need a schedule, e.g. --cron.")
+            raise click.UsageError(f"{'--timezone' if timezone else '--catchup'} needs a schedule, e.g. --cron.")
         return None
     kind, expression = kinds[0]
     if kind == "weekly":

@@ -96,11 +96,11 @@ def exact(text: str | None) -> str:
 
 
 def upcoming(text: str) -> str:
-    """Return a time to come: `Mon 23 Nov 08:00`, with seconds where it has some."""
+    """Return a time to come: `Mon 23 Nov 08:00 CET`, with seconds where it has some."""
     time = datetime.fromisoformat(text).astimezone()
     clock = f"{time:%H:%M:%S}" if time.second else f"{time:%H:%M}"
     year = "" if time.year == datetime.now().astimezone().year else f" {time.year}"
-    return f"{time:%a} {time.day} {time:%b}{year} {clock}"
+    return f"{time:%a} {time.day} {time:%b}{year} {clock} {time:%Z}"
 
 
 def duration(seconds: float | None) -> str:
@@ -128,8 +128,17 @@ def log_line(line: dict[str, Any]) -> str:
         return f"{clock} | {'PRINT':<7} | {message}"
     level = line["level_name"]
     colour = "red" if line["level"] >= 40 else "yellow" if line["level"] >= 30 else None
-    logger = f"{line['logger']} - " if line["logger"] else ""
-    return f"{clock} | {painted(f'{level:<7}', colour)} | {logger}{message}"
+    return f"{clock} | {painted(f'{level:<7}', colour)} | {_author(line)}{message}"
+
+
+def _author(line: dict[str, Any]) -> str:
+    """Return who wrote a line: the run, as on the terminal where it ran, or the logger."""
+    if line["logger"] == "orchestrator.flow_runs":
+        return "Flow run - "
+    if name := line.get("task_run_name"):
+        logger = "" if line["logger"] == "orchestrator.task_runs" else f"{line['logger']} - "
+        return f"Task run '{name}' - {logger}"
+    return f"{line['logger']} - " if line["logger"] else ""
 
 
 def value(thing: Any) -> str:

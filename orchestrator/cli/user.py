@@ -45,4 +45,6 @@ def _ask(username: str, password_stdin: bool) -> str:
     if not password_stdin and sys.stdin.isatty():
         answer: str = click.prompt(f"New password of {username}", hide_input=True, confirmation_prompt=True)
         return answer
-    return sys.stdin.readline().rstrip("\r\n")
+    if not (line := sys.stdin.readline().rstrip("\r\n")):
+        raise click.ClickException("No password came. Run this at a terminal, or write the password to standard input.")
+    return line

@@ -47,7 +47,8 @@ def flow_ending(run: FlowRun, outcome: Outcome) -> State:
     if not unhandled:
         return state
     states = [(future.name, future.peek()) for future in unhandled]
-    message = f"{_named(states)} failed, and nobody looked at the result"
+    count = "A failure" if len(states) == 1 else f"{len(states)} failures"
+    message = f"{count} that nobody looked at: {_named(states)}"
     failure = FailedRun(f"{run.label}: {message}.")
     cause = states[0][1].result(raise_on_failure=False)
     if isinstance(cause, Exception):

@@ -242,7 +242,7 @@ class Server:
         deadline = time.monotonic() + STOP_SECONDS
         names = {"broker": 2, "web": 1, "ingester": 1}
         running = [process for process in self._processes if process.pid is not None]
-        if running:
+        if running and self._is_ready:
             self._say(f"Stopping; runs may go on for {STOP_GRACE_SECONDS} s.")
         left: list[PartProcess] = []
         for stage, latest in ((0, deadline - 0.6), (1, deadline - 0.2), (2, deadline)):

@@ -94,7 +94,10 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         if task_run := _uuid_parameter(request, "task_run"):
             lines = lines.filter(task_run_id=task_run)
         page, more = _bounded(lines, read_limit(request, 200, MAX_LOGS))
-        return Response({"results": LogSerializer(page, many=True).data, "next": str(page[-1].id) if more else None})
+        written_by = {line.task_run_id for line in page if line.task_run_id}
+        names = dict(TaskRun.objects.filter(id__in=written_by).values_list("id", "name")) if written_by else {}
+        results = LogSerializer(page, many=True, context={"task_run_names": names}).data
+        return Response({"results": results, "next": str(page[-1].id) if more else None})
 
     @extend_schema(
         summary="List a run's task runs, oldest first",

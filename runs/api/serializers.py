@@ -138,12 +138,20 @@ class LogSerializer(ReadSerializer):
     """A log line, or a printed line (its logger is then `stdout` or `stderr`)."""
 
     task_run = serializers.UUIDField(source="task_run_id", read_only=True, allow_null=True)
+    task_run_name = serializers.SerializerMethodField()
     level_name = serializers.SerializerMethodField()
 
     class Meta:
         model = Log
-        fields = ("id", "time", "level", "level_name", "logger", "message", "task_run", "attempt", "task_attempt")
+        fields = (
+            "id", "time", "level", "level_name", "logger", "message", "task_run", "task_run_name", "attempt",
+            "task_attempt",
+        )  # fmt: skip
         read_only_fields = fields
+
+    def get_task_run_name(self, log: Log) -> str | None:
+        """Return the name of the task run, from the context's `task_run_names`."""
+        return self.context.get("task_run_names", {}).get(log.task_run_id)
 
     def get_level_name(self, log: Log) -> str:
         """Return INFO, ERROR and so on."""

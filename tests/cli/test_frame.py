@@ -59,3 +59,4 @@ def test_a_wrong_command_is_a_usage_error_with_a_suggestion(cli: Cli) -> None:
 
 def test_version(cli: Cli) -> None:
     assert cli("version").stdout.strip().count(".") == 2
+    assert cli("--version").stdout == cli("version").stdout

@@ -1,6 +1,11 @@
 """Verbs with no server: the journals are brought in and the embedded database answers."""
 
 import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
 
 from tests.cli.conftest import Cli, ScriptWriter
 
@@ -37,6 +42,7 @@ def test_a_scripts_run_is_listed_inspected_and_read(local: Cli, write: ScriptWri
     assert inspected["task_run_counts"] == {"COMPLETED": 2}
     assert "doubling 0" in logs
     assert "doubling 1" in logs
+    assert "Flow run - Finished in state Completed()" in logs
     assert run["name"] in local("flow-run", "ls").stdout
 
 
@@ -113,11 +119,41 @@ def test_a_token_stands_alone_on_the_last_line(local: Cli) -> None:
     assert [token["name"] for token in local.json("token", "ls")] == ["ci"]
 
 
-def test_a_broken_setting_is_one_line(cli: Cli) -> None:
-    failed = cli("flow-run", "ls", code=1, ORCHESTRATOR_DATABASE_URL="mysql://localhost/x")
+def test_a_log_line_names_its_task_run_and_a_dead_process_is_no_noise(local: Cli, write: ScriptWriter) -> None:
+    write("worse.py", SCRIPT.replace('print("doubling", n)', "raise ValueError(n)") + "\n")
+    local.script("worse.py")
 
-    assert failed.stderr.startswith("Error: ORCHESTRATOR_DATABASE_URL")
-    assert len(failed.stderr.splitlines()) == 1
+    listed = local("flow-run", "ls")
+    (run,) = local.json("flow-run", "ls")
+
+    assert listed.stderr == ""
+    assert "Task run 'double-0' - Finished in state Failed" in local("flow-run", "logs", run["id"]).stdout
+
+
+def test_a_worker_elsewhere_counts_as_a_server(local: Cli, write: ScriptWriter, tmp_path: Path) -> None:
+    write("etl.py", SCRIPT)
+    assert "until a server is up" in local("deploy", "etl.py:etl_job", "--name", "x").stdout
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    with closing(sqlite3.connect(next(tmp_path.rglob("orchestrator.db")))) as connection, connection:
+        connection.execute(
+            "INSERT INTO runs_worker (id, name, host, pid, places, started_at, heartbeat_at)"
+            " VALUES (?, 'w', 'h', 1, 8, ?, ?)",
+            (uuid4().hex, now, now),
+        )
+
+    assert "until a server is up" not in local("deploy", "etl.py:etl_job", "--name", "x").stdout
+
+
+def test_no_password_on_standard_input_is_said(local: Cli) -> None:
+    assert "No password came" in local("user", "set-password", code=1).stderr
+
+
+def test_a_broken_setting_is_one_line(cli: Cli) -> None:
+    for name, value in [("DATABASE_URL", "mysql://localhost/x"), ("LOG_LEVEL", "loud"), ("EXTERNAL_URL", "example")]:
+        failed = cli("flow-run", "ls", code=1, **{f"ORCHESTRATOR_{name}": value})
+
+        assert failed.stderr.startswith(f"Error: ORCHESTRATOR_{name}")
+        assert len(failed.stderr.splitlines()) == 1
 
 
 def test_a_database_that_is_not_there_is_one_line(cli: Cli) -> None:

@@ -39,6 +39,10 @@ NOW = datetime(2026, 11, 22, 20, tzinfo=UTC)
         ),
         (Spec("rrule", "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17"), "every month on the last Friday at 17:00, UTC"),
         (Spec("rrule", "FREQ=HOURLY;INTERVAL=6"), "every 6 hours, UTC"),
+        (
+            Spec("rrule", "FREQ=MONTHLY;BYMONTHDAY=15,-1;BYHOUR=8;BYMINUTE=0"),
+            "every month on day 15 and the last day of the month at 08:00, UTC",
+        ),
     ],
 )
 def test_schedules_are_described_in_plain_words(spec: Spec, words: str) -> None:

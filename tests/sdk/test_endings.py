@@ -150,7 +150,9 @@ def test_failure_that_nobody_looked_at_fails_the_flow(recorded: Recorded):
         good.submit()
         return "fine"
 
-    with pytest.raises(FailedRun, match=r"'bad-0' Failed\('ValueError: first'\) failed, and nobody") as raised:
+    with pytest.raises(
+        FailedRun, match=r"failure that nobody looked at: 'bad-0' Failed\('ValueError: first'\)"
+    ) as raised:
         one()
     assert isinstance(raised.value.__cause__, ValueError)
     assert recorded.flow_states()[-1] == (1, "FAILED", "Failed")
