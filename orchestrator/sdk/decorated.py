@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -101,6 +102,21 @@ class Decorated:
         bound.__dict__.update(self.__dict__)
         bound.fn = self.fn.__get__(instance, owner)
         return bound
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle by reference, as functions are, where the name leads here; else by value, which cloudpickle can.
+
+        What a script holds goes by value too, since other programs do not have the script; multiprocessing's have it.
+        """
+        script = self.__module__ == "__main__"
+        if not script or sys._getframe(1).f_globals.get("__name__") == "multiprocessing.reduction":
+            found: Any = sys.modules.get(self.__module__)
+            path: str = getattr(self, "__qualname__", "")  # a partial has none
+            for name in path.split("."):
+                found = getattr(found, name, None)
+            if found is self:
+                return path
+        return super().__reduce_ex__(protocol)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} '{self.name}' of {self.source}>"
