@@ -58,7 +58,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "orchestrator.static_files.StaticFilesMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -121,6 +121,7 @@ UNFOLD = {
     "SITE_TITLE": "Orchestrator",
     "SITE_HEADER": "Orchestrator",
     "SITE_SYMBOL": "clear_all",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/favicon.svg"}],
     "SHOW_HISTORY": False,
     "COLORS": {
         "base": {
