@@ -3,18 +3,17 @@
 import hashlib
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from orchestrator.sdk.ids import uuid7
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 DEFAULT_TEAM = "default"
 
@@ -30,6 +29,11 @@ class User(AbstractUser):
     time_zone = models.CharField(
         max_length=64, blank=True, help_text="Times are shown in this zone; empty: the browser's."
     )
+
+    @cached_property
+    def team_ids(self) -> "list[UUID]":
+        """The ids of the teams that this user is a member of; read once for each request (one query)."""
+        return list(Membership.objects.filter(user=self).order_by("team_id").values_list("team_id", flat=True))
 
     @classmethod
     def first_admin(cls) -> "User":
@@ -144,8 +148,3 @@ class SignInLink(models.Model):
         if not link.update(used_at=now):
             return None
         return cls.objects.select_related("user").get(digest=fingerprint(code)).user
-
-
-def team_ids(user: User) -> "models.QuerySet[Membership, UUID]":
-    """The ids of the teams that this user is a member of, as a subquery."""
-    return Membership.objects.filter(user=user).values_list("team_id", flat=True)

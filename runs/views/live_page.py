@@ -23,7 +23,7 @@ from orchestrator.paging import MAX_DIGITS
 from runs.live import team_group
 from runs.log_window import LogFilter
 from runs.models import FlowRun
-from teams.models import Team, User, team_ids
+from teams.models import Team, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class LivePage(ABC):
     def groups(self) -> list[str]:
         """The channel groups that say when to look again; the reader's teams by default (one query)."""
         user = self.reader.user
-        ids = Team.objects.values_list("id", flat=True) if user.is_superuser else team_ids(user)
+        ids = Team.objects.values_list("id", flat=True) if user.is_superuser else user.team_ids
         return [team_group(team_id) for team_id in ids]
 
     @property
