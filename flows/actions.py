@@ -234,7 +234,8 @@ def check_ready_for_schedules(deployment: Deployment) -> None:
         if missing := missing_parameters(deployment.parameter_schema, have):
             raise ValidationError(
                 {
-                    f"parameters.{name}": f"“{name}” is required: without a value no schedule can start a run."
+                    f"parameters.{name}": f"“{name}” is required: without a value no schedule can start a run. "
+                    "Give it one, or the flow a default."
                     for name in missing
                 }
             )
