@@ -43,7 +43,7 @@ _outside: TaskRunner | None = None  #: for what is submitted outside a flow
 def call_task(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any, return_state: bool) -> Any:
     """Run a task where it is called; see `Task.__call__`."""
     run = _task_run(task, arguments, keywords, wait_for)
-    if task.kind is Kind.SYNC:
+    if task.kind is Kind.SYNC or (return_state and task.kind is Kind.GENERATOR):
         life = Life(task_run_life(run), run)
         state = drive(life, life.advance())
         assert state is not None
@@ -51,7 +51,7 @@ def call_task(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wa
             return state._data
         return _hand_over(state, return_state)
     life = Life(task_run_life(run), run)
-    if task.kind is Kind.ASYNC:
+    if task.kind is Kind.ASYNC or (return_state and task.kind is Kind.ASYNC_GENERATOR):
         return _called_like(task, _finish_async(life, return_state))
     if task.kind is Kind.GENERATOR:
         return _finish_generator(life)
@@ -89,9 +89,9 @@ def _task_run(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wa
 def call_flow(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any, return_state: bool) -> Any:
     """Run a flow where it is called; see `Flow.__call__`."""
     run = new_flow_run(flow, arguments, keywords, wait_for)
-    if flow.kind is Kind.SYNC:
+    if flow.kind is Kind.SYNC or (return_state and flow.kind is Kind.GENERATOR):
         return _hand_over(live(run), return_state)
-    if flow.kind is Kind.ASYNC:
+    if flow.kind is Kind.ASYNC or (return_state and flow.kind is Kind.ASYNC_GENERATOR):
         return _called_like(flow, _call_flow_async(run, return_state))
     if flow.kind is Kind.GENERATOR:
         return _call_generator_flow(run)

@@ -292,3 +292,15 @@ def test_coroutine_that_is_never_awaited_is_named_after_the_function():
     for call in (add(1), forgetful()):
         assert call.__qualname__.endswith((".add", ".forgetful"))
         call.close()
+
+
+async def test_state_of_an_async_generator_carries_a_list():
+    @task
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    @flow
+    async def one() -> AsyncIterator[Any]:
+        yield (await numbers(return_state=True)).result()
+
+    assert (await one(return_state=True)).result() == [[1]]

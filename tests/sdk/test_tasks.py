@@ -233,6 +233,19 @@ def test_generator_task_that_fails_raises_where_it_is_consumed(recorded: Recorde
     assert recorded.task_states("numbers-0")[-1] == (1, "Failed")
 
 
+def test_state_of_a_generator_carries_a_list():
+    @task
+    def numbers() -> Iterator[int]:
+        yield 1
+        yield 2
+
+    @flow
+    def one() -> Iterator[Any]:
+        yield numbers(return_state=True).result()
+
+    assert one(return_state=True).result() == [[1, 2]]
+
+
 def test_generator_task_takes_what_is_sent_and_thrown():
     @task
     def talk() -> Generator[str, str, None]:
