@@ -68,8 +68,8 @@ class Flow(Decorated, Generic[P, R]):
 
         Args:
             args: As the function takes them; they are fitted to its annotations.
-            return_state: Whether to return the State instead of the value, and not to raise; of a generator, once it has
-                ended, with a list.
+            return_state: Whether to return the State instead of the value, and not to raise; that of a
+                generator comes once it has ended, with a list.
             wait_for: Futures that must have completed before.
             kwargs: As the function takes them.
 

@@ -57,8 +57,8 @@ class Task(Decorated, Generic[P, R]):
 
         Args:
             args: As the function takes them; futures and states anywhere in them are waited for and put in.
-            return_state: Whether to return the State instead of the value, and not to raise; of a generator, once it has
-                ended, with a list.
+            return_state: Whether to return the State instead of the value, and not to raise; that of a
+                generator comes once it has ended, with a list.
             wait_for: Futures that must have completed before.
             kwargs: As the function takes them.
 
