@@ -1,12 +1,12 @@
 """Every address of the site: pages, API, admin and WebSockets."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 
-from runs.routing import websocket_urlpatterns
+from runs import routing
+from runs.consumers import Nowhere
 
-__all__ = ["urlpatterns", "websocket_urlpatterns"]
-
+websocket_urlpatterns = [*routing.websocket_urlpatterns, re_path("", Nowhere.as_asgi())]
 urlpatterns = [
     path("", include("runs.urls")),
     path("", include("flows.urls")),

@@ -16,7 +16,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -25,6 +25,7 @@ from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
+from orchestrator.refusals import UNSTORABLE
 from runs.log_window import inserts, last_ids, window
 from runs.views.live_page import LivePage, Reader
 from teams.middleware import COOKIE
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 _SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 MIN_SECONDS = 0.25
 REST = 4  # after a reading that cost t of a processor, the next begins no sooner than this many t later
-SIGNED_OUT, GONE = 4401, 4404
+SIGNED_OUT, GONE, UNREADABLE = 4401, 4404, 1003
 LISTEN_AGAIN_SECONDS = 5
 MAX_KNOWN_LINES = 5000
 
@@ -48,6 +49,14 @@ class _Shown:
     last: str = ""
     count: int = 0
     settled: bool = False  #: nothing was going on at the last reading, and the log was compared to its end
+
+
+class Nowhere(AsyncWebsocketConsumer):
+    """An address where no socket is: refused, where Channels would raise."""
+
+    async def connect(self) -> None:
+        """Answer 403 to the handshake."""
+        await self.close()
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
@@ -74,6 +83,13 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    async def receive(self, *args: Any, **kwargs: Any) -> None:
+        """Take a message; what no page of ours would say ends the conversation."""
+        try:
+            await super().receive(*args, **kwargs)
+        except (ValueError, TypeError, AttributeError):
+            await self.close(UNREADABLE)
 
     async def receive_json(self, content: dict[str, Any], **kwargs: Any) -> None:
         """Take the page's word on what it shows: address, digests of its regions, ends of its log."""
@@ -131,7 +147,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                     await asyncio.wait_for(self._changed.wait(), sweep_seconds)
         except PermissionError:
             await self.close(SIGNED_OUT)
-        except Http404:
+        except (Http404, *UNSTORABLE):
             await self.close(GONE)
         except asyncio.CancelledError:
             raise
@@ -150,10 +166,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         user = get_user(request)
         if not user.is_authenticated:
             raise PermissionError
-        parts = urlsplit(self._address)
         try:
+            parts = urlsplit(self._address)
             match = resolve(parts.path)
-        except Resolver404:
+        except (ValueError, Resolver404):
             raise Http404 from None
         page_class = getattr(match.func, "live_page", None)
         if page_class is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -269,3 +270,44 @@ async def test_page_stays_right_while_the_broker_is_away(connect: Any, made: dic
     await sync_to_async(lambda: FlowRun.objects.filter(id=run.id).update(name="seen-by-the-sweep"))()
     while "seen-by-the-sweep" not in (await next_with(socket, "regions"))["regions"].get("head", ["", ""])[1]:
         pass
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing/here/", "/live", "/api/"])
+async def test_an_address_without_a_socket_is_refused_quietly(
+    typical: Site, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = typical.url.replace("http", "ws", 1) + path
+    with pytest.raises(InvalidStatus) as refused:
+        await websockets.connect(address, additional_headers={"Origin": typical.url}, proxy=None)
+    assert refused.value.response.status_code == 403
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "{", "[]", "5", '{"log": 5}', '{"log": {"count": "x"}}', '{"regions": [1]}', '{"regions": "ab"}', b"\x00\xff"],
+)
+async def test_what_no_page_says_closes_the_socket(
+    connect: Any, typical: Site, said: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def sign_in() -> str:
+        client = Client()
+        client.force_login(typical.made["admin"])
+        return client.cookies["sessionid"].value
+
+    socket = await dial(typical, Cookie=f"sessionid={await sync_to_async(sign_in)()}")
+    await socket.send(said)
+    assert await closing_code(socket) == 1003
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("page", ["/nothing/", "http://[", "/runs/?q=\x00", "/sign-in/", "/admin/", "", "x"])
+async def test_a_page_that_is_none_closes_the_socket_or_shows_nothing_wrong(
+    connect: Any, page: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    socket = await connect(page)
+    try:
+        assert await closing_code(socket) == 4404
+    except TimeoutError:
+        assert page == "/runs/?q=\x00"  # SQLite takes a NUL
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
