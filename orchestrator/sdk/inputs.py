@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from orchestrator.sdk.annotations import Annotation, allow_failure, quote
+from orchestrator.sdk.exceptions import UpstreamError
 from orchestrator.sdk.futures import Future
 from orchestrator.sdk.runs import Run
 from orchestrator.sdk.states import State
@@ -164,6 +165,18 @@ def put_in(run: Run) -> str:
     run.call_parameters = None
     run.upstreams = run.wait_for = None
     return ""
+
+
+def upstream_error(run: Run, reason: str) -> UpstreamError:
+    """Return the error of a run that cannot start, with what its upstream raised as the cause."""
+    error = UpstreamError(reason)
+    for upstream in run.upstreams or ():
+        state = upstream.source if isinstance(upstream.source, State) else upstream.source.peek()
+        cause = None if state.is_completed() or upstream.lenient else state.result(raise_on_failure=False)
+        if isinstance(cause, Exception):
+            error.__cause__ = cause
+            break
+    return error
 
 
 def _state(upstream: Upstream) -> State:

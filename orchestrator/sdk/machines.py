@@ -21,7 +21,7 @@ from orchestrator.sdk.events import (
     TaskRunCreated,
     TaskRunState,
 )
-from orchestrator.sdk.exceptions import UpstreamError
+from orchestrator.sdk.inputs import upstream_error
 from orchestrator.sdk.parameters import recorded
 from orchestrator.sdk.retries import delay_before
 from orchestrator.sdk.runs import FlowRun, Run, TaskRun
@@ -54,7 +54,7 @@ def task_run_life(run: TaskRun, created: bool = False) -> Machine:
                 created = True
             reason = yield RESOLVE
             if reason:
-                state = State(StateType.PENDING, "NotReady", reason)
+                state = State(StateType.PENDING, "NotReady", reason, upstream_error(run, reason))
                 yield from _enter_task_state(run, state, created)
                 yield Say(WARNING, f"Not started: {reason}")
                 return state
@@ -144,7 +144,7 @@ def task_state(run: TaskRun, flow_run: FlowRun, state: State, until: int = 0) ->
         fact.until = until
     if state.type is StateType.RUNNING:
         fact.run_name = run.name if run.task.task_run_name is not None else ""
-    elif state.type is not StateType.COMPLETED:
+    elif state.type not in (StateType.COMPLETED, StateType.PENDING):  # NotReady is the upstream's error
         fact.error = error_fact(state)
     return fact
 
@@ -189,7 +189,7 @@ def flow_run_life(run: FlowRun) -> Machine:
         yield from _announce(run)
         announced = True
         if reason:
-            state = State(StateType.FAILED, message=reason, data=UpstreamError(reason))
+            state = State(StateType.FAILED, message=reason, data=upstream_error(run, reason))
         elif outcome.error is not None:
             state = ending_of(run, outcome)
         else:

@@ -1,5 +1,7 @@
 """How a run ends, by what its function returns or raises (SEMANTICS: results and states)."""
 
+from typing import Any
+
 import pytest
 
 from orchestrator import (
@@ -212,6 +214,32 @@ def test_upstream_that_failed_keeps_a_called_task_from_starting(recorded: Record
     with pytest.raises(UpstreamError, match="'bad-0' did not complete"):
         one()
     assert recorded.task_states("good-0") == [(1, "Pending"), (1, "NotReady")]
+
+
+@pytest.mark.parametrize("how", ["call", "submit", "state", "flow"])
+def test_upstream_error_leads_to_what_the_upstream_raised(how: str):
+    @flow
+    def below(x: Any) -> None: ...
+
+    @flow
+    def one() -> None:
+        upstream = bad.submit()
+        match how:
+            case "call":
+                good(upstream)
+            case "submit":
+                good.submit(good.submit(upstream)).result()
+            case "state":
+                good(bad(return_state=True))
+            case "flow":
+                below(upstream)
+
+    with pytest.raises(UpstreamError) as raised:
+        one()
+    cause: BaseException | None = raised.value
+    while isinstance(cause, UpstreamError):
+        cause = cause.__cause__
+    assert isinstance(cause, ValueError)
 
 
 def test_failed_state_as_an_argument_is_an_upstream_that_failed():
