@@ -49,8 +49,8 @@ format: $(STAMP)  ## Rewrite the files as `make check` wants them
 	$(BIN)/ruff check --fix .
 
 test: $(STAMP)  ## Run every test: SQLite, PostgreSQL, Redis protocol, browser (ARGS="-k word" narrows it)
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
-	$(BIN)/python -m tests.with_postgres $(BIN)/python -m pytest -n $(WORKERS) -m database $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m tests.with_postgres $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m database $(ARGS)
 
 demo: $(STAMP)  ## Run the flights example, deploy it and show it in the browser (ONCE=1 stops at the end)
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)

@@ -350,7 +350,7 @@ def test_pages_load_nothing_from_elsewhere_and_have_no_inline_script(reader: Cli
         assert not re.search(r"<[^>]+\s(on[a-z]+|style)=", page), address
 
 
-def test_static_files_are_served_without_collecting_them(client: Client) -> None:
+def test_static_files_are_served_without_collecting_them(db: None, client: Client) -> None:
     for path in ("orchestrator.css", "orchestrator.js", "favicon.svg", "django_htmx/htmx-2.min.js"):
         response = client.get(f"/static/{path}", headers={"host": "localhost"})
         assert response.status_code == 200
