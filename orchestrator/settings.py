@@ -143,7 +143,7 @@ WHITENOISE_USE_FINDERS = True
 BROKER_URL = text("BROKER_URL")
 if BROKER_URL and urlsplit(BROKER_URL).scheme not in {"redis", "rediss", "unix"}:
     raise ImproperlyConfigured(
-        f"ORCHESTRATOR_BROKER_URL: cannot use {urlsplit(BROKER_URL).scheme!r}; write redis://host:6379/0."
+        f"ORCHESTRATOR_BROKER_URL: cannot use {BROKER_URL.rpartition('@')[2]!r}; write redis://host:6379/0."
     )
 # Celery and Channels write the address of a Unix socket differently (redis+socket:// and unix://).
 _socket = urlsplit(BROKER_URL).path if BROKER_URL.startswith("unix:") else str(HOME.broker_socket)

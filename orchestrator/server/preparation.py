@@ -144,4 +144,5 @@ def explained(step: Callable[[], Answer]) -> Answer:
         return step()
     except (ImproperlyConfigured, Error) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise StartError(lines[0]) from None
+        cannot = "" if isinstance(error, ImproperlyConfigured) else "The database cannot be used: "
+        raise StartError(cannot + lines[0]) from None

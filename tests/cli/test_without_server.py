@@ -149,7 +149,12 @@ def test_no_password_on_standard_input_is_said(local: Cli) -> None:
 
 
 def test_a_broken_setting_is_one_line(cli: Cli) -> None:
-    for name, value in [("DATABASE_URL", "mysql://localhost/x"), ("LOG_LEVEL", "loud"), ("EXTERNAL_URL", "example")]:
+    for name, value in [
+        ("DATABASE_URL", "mysql://localhost/x"),
+        ("LOG_LEVEL", "loud"),
+        ("EXTERNAL_URL", "example"),
+        ("BROKER_URL", "foo"),
+    ]:
         failed = cli("flow-run", "ls", code=1, **{f"ORCHESTRATOR_{name}": value})
 
         assert failed.stderr.startswith(f"Error: ORCHESTRATOR_{name}")
