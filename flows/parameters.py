@@ -121,6 +121,8 @@ def _complaints(schema: Mapping[str, Any], parameters: dict[str, Any], partial: 
             yield ".".join(map(str, error.absolute_path)), _words(error)
     except _WrappedReferencingError as error:
         yield "", f"The flow's schema refers to something that is not in it: {error}."
+    except RecursionError:
+        yield "", "The flow's schema refers to itself without end, or the values are nested too deeply."
 
 
 def _validator(schema: dict[str, Any]) -> "Draft202012Validator":

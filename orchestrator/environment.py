@@ -3,6 +3,7 @@
 A value that cannot be used raises ImproperlyConfigured, whose message names the variable and says what to write.
 """
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -101,12 +102,23 @@ def secret_key(home: Home) -> str:
     return key
 
 
+def _private(path: Path) -> Path:
+    """Return a file's path, having made the file for its owner alone (0600) where it is missing.
+
+    Who sets ORCHESTRATOR_HOME to a folder that others may read does not mean the sessions and passwords in it. SQLite
+    gives the files beside its database the same mode.
+    """
+    with contextlib.suppress(OSError):  # it is there, or cannot be made: SQLite says so in its own words
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    return path
+
+
 def database(home: Home) -> dict[str, object]:
     """The embedded SQLite database, or what `ORCHESTRATOR_DATABASE_URL` names."""
     url = text("DATABASE_URL")
     parts = urlsplit(url)
     if not url or parts.scheme == "sqlite":
-        path = Path(parts.path) if url else home.database
+        path = Path(parts.path) if url else _private(home.database)
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": str(path),

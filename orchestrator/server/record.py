@@ -1,12 +1,15 @@
 """Whether a server runs on a home, and where: the lock it holds, and the file it writes."""
 
-import fcntl
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 from orchestrator.sdk.home import Home
+
+if sys.platform != "win32":  # where no server starts: the command line asks one elsewhere, by its URL
+    import fcntl
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ def write(home: Home, record: ServerRecord) -> None:
 def lock(home: Home) -> IO[bytes] | None:
     """Become the server of this home until the returned file is closed; None when there is one already."""
     file = open(os.open(home.server_lock, os.O_RDWR | os.O_CREAT, 0o600), "r+b")  # noqa: SIM115  held until the end
+    if sys.platform == "win32":
+        return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -65,6 +70,8 @@ def holder(home: Home) -> int | None:
 
 def is_running(home: Home) -> bool:
     """Whether a process holds the server's lock."""
+    if sys.platform == "win32":
+        return False
     try:
         with home.server_lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -60,3 +60,21 @@ def test_a_wrong_command_is_a_usage_error_with_a_suggestion(cli: Cli) -> None:
 def test_version(cli: Cli) -> None:
     assert cli("version").stdout.strip().count(".") == 2
     assert cli("--version").stdout == cli("version").stdout
+
+
+def test_no_verb_needs_fcntl_to_be_imported() -> None:
+    """Windows has none; there the command line asks a server elsewhere."""
+    program = (
+        "import asyncio, click, ctypes, importlib, multiprocessing, pkgutil, subprocess, sys, tempfile\n"
+        "sys.modules['fcntl'], sys.platform = None, 'win32'\n"
+        "import orchestrator.cli as cli\n"
+        "for found in pkgutil.iter_modules(cli.__path__, 'orchestrator.cli.'):\n"
+        "    if not found.name.endswith('_urls'):\n"  # a URLconf: Django's
+        "        importlib.import_module(found.name)\n"
+        "from pathlib import Path\n"
+        "from orchestrator.sdk.home import Home\n"
+        "from orchestrator.server import record\n"
+        "assert record.read(Home(Path('nowhere'))) is None\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

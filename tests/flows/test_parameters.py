@@ -86,6 +86,12 @@ def test_schema_that_refers_elsewhere_fetches_nothing() -> None:
         check_parameters(schema, {"x": 1})
 
 
+def test_schema_that_refers_to_itself_without_end_is_said_so() -> None:
+    schema = {"type": "object", "properties": {"x": {"$ref": "#/properties/x"}}}
+    with pytest.raises(ValidationError, match="refers to itself without end"):
+        check_parameters(schema, {"x": 1})
+
+
 @pytest.mark.parametrize("schema", [{"type": "nonsense"}, [], {"type": "array"}, {"properties": 3}])
 def test_what_is_no_schema_of_an_object_is_refused(schema: Any) -> None:
     with pytest.raises(ValidationError) as caught:
