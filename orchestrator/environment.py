@@ -4,8 +4,10 @@ A value that cannot be used raises ImproperlyConfigured, whose message names the
 """
 
 import contextlib
+import ctypes
 import os
 import secrets
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -15,6 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 from orchestrator.sdk.home import Home
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SECRETS = ("DATABASE_URL", "BROKER_URL", "SECRET_KEY")
+_PR_SET_DUMPABLE = 4
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -100,6 +104,16 @@ def secret_key(home: Home) -> str:
         key = secrets.token_urlsafe(50)
         file.write(key)
     return key
+
+
+def keep_private() -> None:
+    """Hide this process's environment, which has secrets in it, from other processes of the same user (Linux).
+
+    Runs are such processes: without this they could read `/proc/<pid>/environ` of the worker that they belong to. It
+    holds until the next exec; root, who may read everything, is not kept out.
+    """
+    if sys.platform == "linux" and any(text(name) for name in _SECRETS):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _private(path: Path) -> Path:

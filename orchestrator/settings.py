@@ -9,6 +9,7 @@ from orchestrator.environment import (
     database,
     flag,
     home_made,
+    keep_private,
     listing,
     log_level,
     secret_key,
@@ -20,6 +21,7 @@ from orchestrator.environment import (
 from orchestrator.sdk.home import home
 
 site.activate()
+keep_private()
 
 HOME = home_made(home())
 

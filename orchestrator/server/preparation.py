@@ -3,12 +3,13 @@
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from orchestrator import site
 from orchestrator.server.checks import StartError
 
 Answer = TypeVar("Answer")
+LOCK_TIMEOUT: Final = "10s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,15 @@ def prepare(say: Callable[[str], None], *, issue: bool = True) -> Prepared:
 def migrate(say: Callable[[str], None]) -> int:
     """Bring the database to this version; return how many migrations that took.
 
-    On PostgreSQL one server migrates at a time (an advisory lock), the others wait and find nothing to do.
+    On PostgreSQL one server migrates at a time (an advisory lock), the others wait and find nothing to do. No statement
+    of it waits longer than `LOCK_TIMEOUT` for a table that somebody else uses: while one waits, every later query of
+    that table waits behind it.
+
+    Raises:
+        StartError: A table was in use for so long; nothing is lost, and it can be tried again.
     """
     from django.core.management import call_command
-    from django.db import connection
+    from django.db import OperationalError, connection
     from django.db.migrations.executor import MigrationExecutor
 
     is_postgres = connection.vendor == "postgresql"
@@ -73,9 +79,19 @@ def migrate(say: Callable[[str], None]) -> int:
             plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
             if plan:
                 say(f"Setting up the database ({len(plan)} migrations), {describe_database()}")
+                if is_postgres:
+                    cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
                 call_command("migrate", interactive=False, verbosity=0)
+        except OperationalError as error:
+            if "lock timeout" not in str(error):
+                raise
+            raise StartError(
+                f"The database could not be migrated: somebody else used a table of it for {LOCK_TIMEOUT}. What was"
+                " done is kept. Try again; if it stays so, look for long transactions in pg_stat_activity."
+            ) from None
         finally:
             if is_postgres:
+                cursor.execute("RESET lock_timeout")
                 cursor.execute("SELECT pg_advisory_unlock(hashtext('orchestrator.migrate'))")
     return len(plan)
 

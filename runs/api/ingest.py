@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from drf_spectacular.utils import OpenApiTypes, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -12,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from orchestrator.bodies import read_bounded
+from orchestrator.sdk.states import StateType
 from runs.authentication import FactTokenAuthentication
 from runs.clock import database_now
 from runs.ingest import MAX_REQUEST_BYTES, Outcome, UnusableBatch, ingest, parse_batch
@@ -78,7 +80,14 @@ def _answer(outcome: Outcome) -> dict[str, int]:
 
 
 def _keep_alive(journal: str) -> None:
-    """Extend the leases of the runs that this journal's process is in, where no worker does (one UPDATE)."""
+    """Extend the leases of the runs that this journal's process is in, where no worker does.
+
+    Queries and locks: the runs' rows, locked in the order of their ids as everywhere, and one UPDATE.
+    """
     here = Attempt.objects.filter(journal=journal, worker__isnull=True).exclude(state_type__in=FINAL_TYPES)
-    runs = FlowRun.objects.filter(pk__in=here.values("flow_run")).exclude(state_type__in=FINAL_TYPES)
-    runs.update(lease_expires_at=database_now() + SHIPPED_LEASE)
+    running = FlowRun.objects.exclude(state_type__in=[*FINAL_TYPES, StateType.SCHEDULED])
+    with transaction.atomic():
+        locked = running.filter(pk__in=here.values("flow_run")).order_by("pk").select_for_update()
+        ids = list(locked.values_list("pk", flat=True))
+        if ids:
+            FlowRun.objects.filter(pk__in=ids).update(lease_expires_at=database_now() + SHIPPED_LEASE)
