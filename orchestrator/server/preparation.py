@@ -74,25 +74,24 @@ def migrate(say: Callable[[str], None]) -> int:
     with connection.cursor() as cursor:
         if is_postgres:
             cursor.execute("SELECT pg_advisory_lock(hashtext('orchestrator.migrate'))")
+            cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         try:
             executor = MigrationExecutor(connection)
             plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
             if plan:
                 say(f"Setting up the database ({len(plan)} migrations), {describe_database()}")
-                if is_postgres:
-                    cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
                 call_command("migrate", interactive=False, verbosity=0)
-        except OperationalError as error:
-            if "lock timeout" not in str(error):
-                raise
-            raise StartError(
-                f"The database could not be migrated: somebody else used a table of it for {LOCK_TIMEOUT}. What was"
-                " done is kept. Try again; if it stays so, look for long transactions in pg_stat_activity."
-            ) from None
-        finally:
-            if is_postgres:
-                cursor.execute("RESET lock_timeout")
-                cursor.execute("SELECT pg_advisory_unlock(hashtext('orchestrator.migrate'))")
+        except BaseException as error:
+            connection.close()  # Django may leave a transaction open; the session's lock and timeout go with it
+            if isinstance(error, OperationalError) and "lock timeout" in str(error):
+                raise StartError(
+                    f"The database could not be migrated: somebody else used a table of it for {LOCK_TIMEOUT}. Try"
+                    " again; if it stays so, look for long transactions in pg_stat_activity."
+                ) from None
+            raise
+        if is_postgres:
+            cursor.execute("RESET lock_timeout")
+            cursor.execute("SELECT pg_advisory_unlock(hashtext('orchestrator.migrate'))")
     return len(plan)
 
 
