@@ -120,11 +120,20 @@ class Fold:
         tracked: The runs that exist, by id.
         tasks: The task runs that exist, by 32 hexadecimal digits.
         clock: The latest time that the journal named before, in microseconds: ids of log lines never go back.
+        bounded: Whether new runs have to be subflow runs of those that exist.
     """
 
     def __init__(
-        self, header: Header, journal: UUID, tracked: dict[UUID, Tracked], tasks: dict[str, TaskRow], clock: int = 0
+        self,
+        header: Header,
+        journal: UUID,
+        tracked: dict[UUID, Tracked],
+        tasks: dict[str, TaskRow],
+        clock: int = 0,
+        *,
+        bounded: bool = False,
     ) -> None:
+        self._bounded = bounded
         self.header = header
         self.journal = journal
         self.runs = tracked
@@ -177,6 +186,10 @@ class Fold:
         tracked = self.runs.get(UUID(run_id))
         if tracked is not None:
             return
+        parent = self._parent_of(fact)
+        if parent is None and self._bounded:
+            self.unknown += not fact.parent  # else it is counted already
+            return
         time = bounds.moment(fact.t)
         slug = slug_of(bounds.text(fact.flow, 200))
         self.flows.setdefault(slug, NewFlow(bounds.text(fact.flow, 200), bounds.text(fact.description, 10_000)))
@@ -192,7 +205,7 @@ class Fold:
             state_name="Pending",
             state_time=time,
             expected_start=time,
-            parent_id=self._parent_of(fact),
+            parent_id=parent,
         )
         tracked = Tracked(run, {}, set(), flow_slug=slug, is_new=True)
         self.runs[run.id] = tracked

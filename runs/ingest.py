@@ -140,7 +140,8 @@ def ingest(
     Args:
         batch: Facts of one journal with its header. Facts at or below the journal's high-water mark are passed over.
         team: Whose facts they are; the default team's without it. Runs of other teams are as if they were not there.
-        within: The flow run that the sender may speak of, with its subflow runs; None: every run of the team.
+        within: The flow run that the sender may speak of, with its subflow runs, old and new; None: every run of the
+            team.
         hold_unknown: Take nothing where facts name runs that are not there, since another journal may bring them.
         tell: Whether to announce: without a server there is nobody to tell.
 
@@ -332,7 +333,7 @@ def _load(
     }
     ids = {text.replace("-", "").lower() for text in task_texts}
     tasks = bulk.load_task_runs(key for key in ids if len(key) == 32 and bounds.uuid_hex(key)) if tracked else {}
-    return Fold(header, journal.id, tracked, tasks, journal.clock)
+    return Fold(header, journal.id, tracked, tasks, journal.clock, bounded=sender.within is not None)
 
 
 def _lock_runs(run_ids: set[UUID], team_id: UUID | None) -> list[FlowRun]:

@@ -794,6 +794,22 @@ def test_a_run_token_reaches_its_run_and_its_subflows_only() -> None:
     assert set(Log.objects.values_list("message", flat=True)) == {"run", "grandchild"}
 
 
+def test_a_run_token_makes_no_runs_but_subflows_of_its_run() -> None:
+    script, other = Process().begin(), Process().begin()
+    script.ingest()
+    other.ingest()
+    stray, below = str(uuid7()), str(uuid7())
+    script.create(run=stray)
+    script.state("RUNNING", run=stray)
+    script.create(run=str(uuid7()), parent=other.run)
+    script.create(run=below, parent=script.run)
+    script.create(run=str(uuid7()), parent=below)
+    outcome = script.ingest(team=Team.default(), within=UUID(script.run))
+    assert outcome.unknown == 3
+    assert FlowRun.objects.count() == 4
+    assert not FlowRun.objects.filter(id=stray).exists()
+
+
 # Cost
 
 
