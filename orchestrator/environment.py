@@ -157,7 +157,7 @@ def database(home: Home) -> dict[str, object]:
     return {
         "ENGINE": "django.db.backends.postgresql",
         **{setting: str(known.pop(key, "") or "") for key, setting in names.items()},
-        "OPTIONS": known,
+        "OPTIONS": {"connect_timeout": "5", **known},  # a host that does not answer would be waited for for minutes
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.output import exact
 from orchestrator.sdk.home import home
 from orchestrator.server import record
 
@@ -91,7 +92,7 @@ def status(as_json: bool) -> None:
         _say(f"The server is starting (pid {pid})." if pid else f"No server is running on this home ({home().root}).")
     else:
         _say(f"{'Running' if answers else 'Not answering'}: {known.url} (pid {known.pid}, version {known.version})")
-        _say(f"  since {known.started_at}; parts: {', '.join(known.parts)}")
+        _say(f"  since {exact(known.started_at)}; parts: {', '.join(known.parts)}")
     sys.exit(0 if answers else 1)
 
 

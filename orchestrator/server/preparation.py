@@ -21,6 +21,7 @@ class Prepared:
     token: str  #: for the command line on this machine
     has_password: bool  #: whether anybody can sign in with a password
     places: int  #: of each worker
+    external_url: str  #: where people reach the site, if that was said
 
 
 def prepare(say: Callable[[str], None], *, issue: bool = True) -> Prepared:
@@ -53,6 +54,7 @@ def prepare(say: Callable[[str], None], *, issue: bool = True) -> Prepared:
         token=_local_token(admin, team) if issue else "",
         has_password=any(_is_usable(password) for password in people),
         places=settings.WORKER_PLACES,
+        external_url=settings.EXTERNAL_URL,
     )
 
 

@@ -18,7 +18,7 @@ from typing import IO, Final
 
 from orchestrator._version import __version__
 from orchestrator.sdk.home import Home
-from orchestrator.server import broker, forking, output, record
+from orchestrator.server import broker, checks, forking, output, record
 from orchestrator.server.checks import StartError
 from orchestrator.server.options import Options, server_environment
 from orchestrator.server.parts import STOP_GRACE_SECONDS, Part, all_parts
@@ -90,6 +90,8 @@ class Server:
         """Load Django, let the parts import theirs, prepare the database meanwhile, and open the gate."""
         os.environ.update(self._environment)
         load_site()
+        if self._address is None:
+            checks.check_broker(self._environment["ORCHESTRATOR_BROKER_URL"].strip())
         gc.collect()
         gc.freeze()  # what was loaded by now stays shared with the forked parts
         self._processes = [self._process(part) for part in self._parts()]
@@ -176,14 +178,14 @@ class Server:
         self._say(f"  logs      {self._home.logs}")
         self._say("")
         self._say("Sign in, once, with this address:")
-        self._say(f"  {self._options.url}{prepared.sign_in_path}")
+        self._say(f"  {prepared.external_url or self._options.url}{prepared.sign_in_path}")
         self._say("")
         self._say("Ctrl-C stops everything.")
 
     def _describe_broker(self) -> str:
         if self._address is not None:
             return f"embedded, {self._address.socket}"
-        return self._environment["ORCHESTRATOR_BROKER_URL"].rpartition("@")[2]  # without a password
+        return checks.without_password(self._environment["ORCHESTRATOR_BROKER_URL"])
 
     # Running
 

@@ -61,6 +61,23 @@ def test_a_broken_setting_is_one_line(short_home: Path, variable: str, value: st
     assert line.startswith(f"Error: {said}")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ORCHESTRATOR_BROKER_URL", "redis://ada:secret@127.0.0.1:1/0", "No broker answers at redis://127.0.0.1:1/0"),
+        ("ORCHESTRATOR_DATABASE_URL", "postgresql://ada:secret@127.0.0.1:1/x", "The database cannot be used"),
+    ],
+)
+def test_what_does_not_answer_is_one_line(short_home: Path, variable: str, value: str, said: str) -> None:
+    began = time.monotonic()
+    environment = {**os.environ, "ORCHESTRATOR_HOME": str(short_home), variable: value}
+    start = command(environment, "server", "start", "--port", str(free()))
+    assert (start.returncode, time.monotonic() - began < 10) == (1, True)
+    [line] = start.stderr.strip().splitlines()
+    assert line.startswith(f"Error: {said}")
+    assert "secret" not in line
+
+
 def test_stop_drains_runs_and_leaves_no_process(short_home: Path) -> None:
     """One run ends by itself meanwhile, one has to be stopped and is Crashed, and everything is gone within 10 s."""
     with running_server(short_home) as server:
@@ -80,6 +97,12 @@ def test_stop_drains_runs_and_leaves_no_process(short_home: Path) -> None:
     assert states[long][0] == "CRASHED"
     assert "server stopped" in states[long][1]
     assert command(environment, "server", "stop").returncode == 1
+
+
+def test_the_sign_in_address_is_the_external_one(short_home: Path) -> None:
+    with running_server(short_home, ORCHESTRATOR_EXTERNAL_URL="https://runs.example.com/") as server:
+        until(lambda: "https://runs.example.com/sign-in/" in (short_home / "terminal.log").read_text(), 5)
+        assert " since " in server.cli("server", "status").stdout
 
 
 def test_a_second_signal_does_not_wait_for_runs(short_home: Path) -> None:
