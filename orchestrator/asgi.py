@@ -11,11 +11,12 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.wsgi import get_wsgi_application
 
 from orchestrator import site
+from orchestrator.preparedness import PreparedGate
 
 HTTP_THREADS = 8
 
-site.activate()
-http = WSGIMiddleware(get_wsgi_application(), workers=HTTP_THREADS)
+site.load_settings()
+http = WSGIMiddleware(PreparedGate(get_wsgi_application()), workers=HTTP_THREADS)
 
 from orchestrator.urls import websocket_urlpatterns  # noqa: E402  the apps must be ready before their consumers load
 

@@ -11,7 +11,7 @@ from celery.signals import import_modules
 
 from orchestrator import site
 
-site.activate()
+site.load_settings()
 # Django's checks import every page and view (0.5 s), which neither worker nor beat ever calls; `make check` runs them.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 

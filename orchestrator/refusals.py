@@ -14,6 +14,17 @@ NOT_STORABLE: Final = "A value in the request cannot be stored: a NUL character,
 _log = logging.getLogger(__name__)
 
 
+class WithoutTraceback(logging.Filter):
+    """Logs the refusal of a host name as one line: anybody may send any, and where it was refused tells nothing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, without its exception."""
+        record.msg = record.getMessage().replace("to ALLOWED_HOSTS", "to ORCHESTRATOR_ALLOWED_HOSTS")
+        record.args = None
+        record.exc_info = record.exc_text = None
+        return True
+
+
 class RefusalMiddleware:
     """Answers 400 where a page met a value of the request that the database does not take."""
 

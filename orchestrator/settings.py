@@ -239,10 +239,12 @@ LOGGING = {
             "datefmt": "%H:%M:%S",
         }
     },
+    "filters": {"without_traceback": {"()": "orchestrator.refusals.WithoutTraceback"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": log_level("WARNING")},
     "loggers": {
         "runs": {"level": log_level("INFO")},  # which runs started and ended here
+        "django.security.DisallowedHost": {"filters": ["without_traceback"]},
         # A full worker stops listening to bells; one that comes in that moment is put back, as it should be.
         "kombu.transport.virtual.base": {"level": "ERROR"},
     },

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+_CANNOT_BOOT = 3
 _PACKAGE = Path(__file__).resolve().parent
 ROOT = _PACKAGE / "_site" if (_PACKAGE / "_site").is_dir() else _PACKAGE.parent
 
@@ -21,6 +22,22 @@ def activate() -> None:
     if sys.path[:1] != [path]:
         sys.path[:] = [path, *(entry for entry in sys.path if entry != path)]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestrator.settings")
+
+
+def load_settings() -> None:
+    """Activate the site and read its settings; a wrong one ends the process in one line rather than a traceback.
+
+    The exit code is the one by which gunicorn's master knows that starting another worker is of no use.
+    """
+    activate()
+    from django.conf import settings  # only server processes pay for it
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        _ = settings.INSTALLED_APPS
+    except ImproperlyConfigured as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        sys.exit(_CANNOT_BOOT)
 
 
 def setup() -> None:

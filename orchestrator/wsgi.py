@@ -4,5 +4,5 @@ from django.core.wsgi import get_wsgi_application
 
 from orchestrator import site
 
-site.activate()
+site.load_settings()
 application = get_wsgi_application()

@@ -1,12 +1,15 @@
 """What `celery -A orchestrator worker` starts besides Celery itself: the runs' places, and the ear for their bells."""
 
+import sys
 from typing import Any
 
 from celery import bootsteps
 from celery.worker import state
 from celery.worker.control import control_command
 from django.conf import settings
+from django.db import Error, connection
 
+from orchestrator.preparedness import NOT_PREPARED, is_prepared
 from runs import bells
 from runs.worker import RunWorker
 
@@ -25,7 +28,8 @@ class RunStep(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
-        """Make the worker; nothing starts yet."""
+        """Make the worker; nothing starts yet. Ends the process in one line when the database is not ready for it."""
+        _check_database()
         super().__init__(parent, **options)
         global _worker
         _worker = self.worker = RunWorker(parent.hostname, settings.WORKER_PLACES)
@@ -41,6 +45,16 @@ class RunStep(bootsteps.StartStopStep):
     def terminate(self, parent: Any) -> None:
         """Stop what runs at once (cold shutdown)."""
         self.worker.stop(0)
+
+
+def _check_database() -> None:
+    try:
+        if not is_prepared():
+            sys.exit(f"Error: {NOT_PREPARED}")
+    except Error as error:
+        sys.exit(f"Error: The database cannot be used: {str(error).strip().partition(chr(10))[0]}")
+    finally:
+        connection.close()  # the worker's threads have connections of their own
 
 
 class BellStep(bootsteps.StartStopStep):

@@ -1,5 +1,6 @@
 """The parts started one by one, as in production: PostgreSQL, Redis over TCP, and a project with folders like ours."""
 
+import http.client
 import json
 import os
 import signal
@@ -67,6 +68,53 @@ def test_parts_started_one_by_one_run_a_deployment(short_home: Path, postgres_ur
         # The worker brings the journals in, after it has seen twice that nobody else does.
         until(lambda: call(url, token, f"/api/flow-runs/{run['id']}/")["state_type"] == "COMPLETED", 30, logs)
         assert "the user’s own folder" not in logs()
+
+
+def test_a_part_says_in_one_line_why_it_cannot_start(short_home: Path, redis_url: str) -> None:
+    environment = {**os.environ, "ORCHESTRATOR_HOME": str(short_home), "ORCHESTRATOR_BROKER_URL": redis_url}
+    web = ("gunicorn", "orchestrator.asgi:application", "-k", "asgi", "--bind")
+    for words in (("celery", "-A", "orchestrator", "worker"), (*web, f"127.0.0.1:{free_port()}")):
+        wrong = {**environment, "ORCHESTRATOR_WORKER_PLACES": "none"}
+        ended = subprocess.run([*PYTHON, *words], env=wrong, cwd=short_home, capture_output=True, text=True, timeout=60)
+        assert ended.returncode != 0
+        assert "Error: ORCHESTRATOR_WORKER_PLACES" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_parts_on_a_database_that_was_not_prepared_name_the_verb(short_home: Path, redis_url: str) -> None:
+    environment = {**os.environ, "ORCHESTRATOR_HOME": str(short_home), "ORCHESTRATOR_BROKER_URL": redis_url}
+    worker = (*PYTHON, "celery", "-A", "orchestrator", "worker")
+    ended = subprocess.run(worker, env=environment, cwd=short_home, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "orchestrator server prepare" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    port, log = free_port(), short_home / "web.log"
+    words = ("gunicorn", "orchestrator.asgi:application", "-k", "asgi", "--bind", f"127.0.0.1:{port}")
+    with part(log, environment, short_home, *words):
+        status, answer = until(lambda: health(port), 30, log.read_text)
+        assert (status, answer["code"]) == (503, "not_prepared")
+        assert health(port) == (status, answer)
+        assert command(environment, "server", "prepare").returncode == 0
+        assert answers(f"http://127.0.0.1:{port}")
+        assert health(port, host="elsewhere.example") == (400, {})
+    said = log.read_text()
+    assert said.count("orchestrator server prepare") == 1
+    assert said.count("elsewhere.example") == 2  # in one line
+    assert "Traceback" not in said
+
+
+def health(port: int, host: str = "127.0.0.1") -> tuple[int, dict[str, str]] | None:
+    """What the site says of itself, and with which status; None when nobody answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/api/health/", headers={"Host": host})
+        answer = connection.getresponse()
+        is_json = answer.headers["Content-Type"] == "application/json"
+        return answer.status, json.loads(answer.read()) if is_json else {}
+    except OSError:
+        return None
+    finally:
+        connection.close()
 
 
 def answers(url: str) -> bool:
