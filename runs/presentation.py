@@ -69,7 +69,7 @@ def duration(seconds: float | None) -> str:
         return ""
     seconds = max(seconds, 0)
     if seconds < 0.0995:
-        return f"{seconds * 1000:.0f} ms"
+        return "<1 ms" if 0 < seconds < 0.0005 else f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

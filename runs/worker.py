@@ -35,6 +35,7 @@ from runs.launch import run_environment, start_message
 from runs.listening import Listening
 from runs.models import FlowRun, Worker
 from runs.places import Occupant, Places
+from runs.presentation import duration
 
 SWEEP_SECONDS: Final = 1.0  # how often a worker looks for due runs and new queues without being rung
 TELL_AFTER_SECONDS: Final = 0.4
@@ -305,7 +306,7 @@ class RunWorker:
         for ending in told:
             occupant = ending.occupant
             name = names.get(occupant.run_id, "deleted")
-            _log.info("Flow run %s: %s after %.1f s", occupant.label, name, ending.at - occupant.since)
+            _log.info("Flow run %s: %s after %s", occupant.label, name, duration(ending.at - occupant.since))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from runs import presentation
     [
         (None, ""),
         (-1, "0 ms"),
+        (0.0002, "<1 ms"),
         (0.04, "40 ms"),
         (0.8, "0.8 s"),
         (48.2, "48.2 s"),
