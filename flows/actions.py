@@ -4,6 +4,7 @@ They know nothing of runs: whoever changes what runs from a schedule calls the v
 which also brings the upcoming runs into line.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,6 +90,36 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
         check_ready_for_schedules(deployment)
         changes = _differences({} if is_new else before, _state_of(deployment))
         return deployment, {"name": [None, deployment.name], **changes} if is_new else changes
+
+
+def set_elsewhere(deployment: Deployment) -> list[str]:
+    """Return the fields (`queue`, `parameters.limit`, `schedules` …) that are not as they were declared last.
+
+    Somebody set them in the browser or by another verb, and declaring them again leaves them (reads the schedules).
+    """
+    declared, there = deployment.declared, _state_of(deployment)
+    if not declared:
+        return []
+    wanted = {name: declared.get(name, there[name]) for name in _SHARED}
+    wanted["tags"] = checked_tags(wanted["tags"])
+    said, has = declared.get("parameters", {}), there["parameters"]
+    return [
+        *(name for name in _SHARED if there[name] != wanted[name]),
+        *(f"parameters.{name}" for name in sorted({*said, *has}) if said.get(name, ...) != has.get(name, ...)),
+        *(["schedules"] if _other_schedules(deployment, declared.get("schedules") or []) else []),
+    ]
+
+
+def _other_schedules(deployment: Deployment, declared: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a deployment has other schedules than these, in any order."""
+    left = [Spec.of(row) for row in deployment.schedules.all()]
+    for spec in map(Spec.from_json, declared):
+        with contextlib.suppress(ValidationError):  # it has no time to come any more: it stands as it was written
+            spec = spec.clean()
+        if spec not in left:
+            return True
+        left.remove(spec)
+    return bool(left)
 
 
 def update_deployment(deployment: Deployment, *, user: User | None = None, **changes: Any) -> Deployment:

@@ -122,6 +122,8 @@ def _report(api: Api, deployment: dict[str, Any]) -> None:
         click.echo(f"Updated deployment {name}: its parameters' schema.")
     else:
         click.echo(f"Deployment {name} is as it was.")
+    if kept := deployment.get("kept"):
+        click.echo(f"Kept as set elsewhere: {', '.join(kept)}")
     _report_times(deployment)
     _report_next(api, deployment)
 

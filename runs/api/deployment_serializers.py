@@ -102,12 +102,15 @@ class DeclarationSerializer(StrictSerializer):
 
 
 class DeclaredDeploymentSerializer(DeploymentSerializer):
-    """The deployment, and what declaring it changed."""
+    """The deployment, what declaring it changed and what it kept."""
 
     changes = serializers.DictField(read_only=True, help_text="field → [before, now]")
+    kept = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="Fields that were set elsewhere, and stay so."
+    )
 
     class Meta(DeploymentSerializer.Meta):
-        fields = (*DeploymentSerializer.Meta.fields, "changes")
+        fields = (*DeploymentSerializer.Meta.fields, "changes", "kept")
         read_only_fields = fields
 
 

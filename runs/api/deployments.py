@@ -11,7 +11,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from flows.actions import Declaration
+from flows.actions import Declaration, set_elsewhere
 from flows.models import Deployment, Schedule
 from flows.schedules import Spec
 from orchestrator.bodies import StrictSerializer
@@ -75,7 +75,7 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         """201 when it was made, 200 when it was there.
 
         Compared with what was declared last, only what differs is changed, so that what was set in the browser
-        meanwhile is kept. `changes` says what this call changed.
+        meanwhile is kept. `changes` says what this call changed, `kept` what is not as it is declared.
         """
         said = _valid(DeclarationSerializer, request.data)
         paused = said.pop("paused", False)
@@ -87,7 +87,8 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         if is_new and paused:
             actions.pause_deployment(deployment, user=request.user)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
-        return Response({**self._shown(deployment), "changes": changes}, status=code)
+        kept = set_elsewhere(deployment)
+        return Response({**self._shown(deployment), "changes": changes, "kept": kept}, status=code)
 
     @extend_schema(summary="Change a deployment", request=DeploymentChangesSerializer, responses=DeploymentSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:

@@ -30,6 +30,21 @@ def test_declaring_makes_a_deployment_and_again_updates_it(api: APIClient, team:
     assert Deployment.objects.get().team == team
 
 
+def test_declaring_again_says_what_it_keeps(api: APIClient) -> None:
+    said = {**DECLARATION, "schedules": [MONDAYS], "parameters": {"limit": 1}, "tags": ["a", " a "]}
+    made = api.post("/api/deployments/", said)
+    address = f"/api/deployments/{made.data['id']}/"
+    unchanged = api.post("/api/deployments/", said)
+    api.put(f"{address}schedules/", [{**MONDAYS, "timezone": "Asia/Tokyo"}])
+    api.patch(address, {"parameters": {"limit": 2}, "queue": "big"})
+
+    again = api.post("/api/deployments/", said)
+
+    assert (made.data["kept"], unchanged.data["kept"]) == ([], [])
+    assert again.data["changes"] == {}
+    assert again.data["kept"] == ["queue", "parameters.limit", "schedules"]
+
+
 def test_a_new_deployment_can_be_paused(api: APIClient) -> None:
     made = api.post("/api/deployments/", {**DECLARATION, "schedules": [MONDAYS], "paused": True})
 
