@@ -45,7 +45,7 @@ def flow_run() -> None:
 def list_runs(
     states: tuple[str, ...], flow: str | None, deployment: str | None, tag: str | None, limit: int, as_json: bool
 ) -> None:
-    """List runs, newest first; upcoming ones with --state SCHEDULED.
+    """List runs, newest first; upcoming ones, soonest first, with --state SCHEDULED.
 
     \b
       orchestrator flow-run ls --state FAILED --state CRASHED --limit 5

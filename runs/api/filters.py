@@ -47,6 +47,13 @@ def state_condition(words: list[str]) -> Q:
     return Q(state_type__in=types) | Q(state_name__in=names)
 
 
+def asks_for_scheduled_alone(words: list[str]) -> bool:
+    """Whether these states, written as for `state_condition`, are all of the type SCHEDULED, and there is one."""
+    said = [word.strip().lower() for text in words for word in text.split(",") if word.strip()]
+    names = {StateType.SCHEDULED.lower(), *(name.lower() for name in NAMES[StateType.SCHEDULED])}
+    return bool(said) and names.issuperset(said)
+
+
 def deployment_condition(text: str, prefix: str = "") -> Q:
     """Return the condition for a deployment given by id, by flow-name/deployment-name, or by its own name."""
     if found := as_uuid(text):

@@ -11,11 +11,12 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from orchestrator.paging import KeysetPagination, read_limit
 from runs import actions
 from runs.api.access import visible_flow_runs
-from runs.api.filters import STATES_HELP, FlowRunFilter, state_condition
+from runs.api.filters import STATES_HELP, FlowRunFilter, asks_for_scheduled_alone, state_condition
 from runs.api.serializers import FlowRunDetailSerializer, FlowRunSerializer, LogSerializer, TaskRunSerializer
 from runs.models import FlowRun, Log, TaskRun
 
@@ -25,9 +26,15 @@ MAX_LOG_PAGE_BYTES = 4 * 1024 * 1024
 
 
 class NewestFirst(KeysetPagination):
-    """The order of every list of runs; the indexes of FlowRun serve it."""
+    """The order of every list of runs but that of what is to come; the indexes of FlowRun serve it both ways."""
 
     ordering = ("-expected_start", "-id")
+
+    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> list[Any]:
+        """Begin with what comes next where only runs that wait for their time are asked for."""
+        if asks_for_scheduled_alone(request.query_params.getlist("state")):
+            self.ordering = ("expected_start", "id")
+        return super().paginate_queryset(queryset, request, view)
 
 
 class InOrderOfCreation(KeysetPagination):
@@ -41,7 +48,8 @@ class InOrderOfCreation(KeysetPagination):
 @extend_schema_view(
     list=extend_schema(
         summary="List flow runs, newest first",
-        description="Runs that a schedule will start later are left out, unless `state=SCHEDULED` asks for them.",
+        description="Runs that a schedule will start later are left out, unless `state=SCHEDULED` asks for them;"
+        " that alone lists them soonest first.",
     ),
     retrieve=extend_schema(summary="Inspect a flow run", responses=FlowRunDetailSerializer),
 )

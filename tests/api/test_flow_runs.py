@@ -77,7 +77,10 @@ def test_runs_that_a_schedule_will_start_later_are_listed_when_asked_for(api: AP
     retried = make_run(-60, StateType.SCHEDULED, attempt=1, state_name="AwaitingRetry")
 
     assert ids(api.get("/api/flow-runs/")) == [str(retried.id), str(due.id)]
-    assert ids(api.get("/api/flow-runs/", {"state": "SCHEDULED"})) == [str(later.id), str(retried.id), str(due.id)]
+    assert ids(api.get("/api/flow-runs/", {"state": "SCHEDULED"})) == [str(due.id), str(retried.id), str(later.id)]
+    first = api.get("/api/flow-runs/", {"state": "Scheduled,AwaitingRetry", "limit": 1})
+    second = api.get("/api/flow-runs/", {"state": "Scheduled,AwaitingRetry", "cursor": first.data["next"]})
+    assert ids(first) + ids(second) == [str(due.id), str(retried.id), str(later.id)]
 
 
 def test_filters(api: APIClient, make_run: RunMaker, deployment: Deployment, team: Team) -> None:
