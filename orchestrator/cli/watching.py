@@ -73,7 +73,9 @@ def _print_state(run: dict[str, Any], serves: bool) -> None:
 
 
 def _print_end(run: dict[str, Any]) -> int:
-    took = f" after {duration(run['duration_seconds'])}" if run["duration_seconds"] is not None else ""
+    ended = [attempt for attempt in run["attempts"] if attempt["number"] == run["attempt"] and attempt["end_time"]]
+    seconds = (ended[0] if ended else run)["duration_seconds"]  # of this attempt, not from the first one's start
+    took = f" after {duration(seconds)}" if seconds is not None else ""
     words = painted(run["state_name"], COLOURS.get(run["state_type"]))
     click.echo(f"Flow run '{run['name']}' ended {words}{took}")
     if run["state_type"] == "COMPLETED":

@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 from flows.models import Deployment, Flow, WorkQueue
 from orchestrator.sdk.states import StateType
 from runs import bells
-from runs.models import FlowRun, Log
+from runs.models import Attempt, FlowRun, Log
 from teams.models import ApiToken, Team, User
 from tests.cli.conftest import Cli
 
@@ -81,6 +82,16 @@ def test_watch_streams_until_the_end_and_tells_it_by_its_exit_code(
 
     assert process.returncode == code
     assert f"ended {type_.capitalize()}" in said
+
+
+def test_watch_tells_how_long_the_last_attempt_took(remote: Cli, running: FlowRun) -> None:
+    now = timezone.now()
+    FlowRun.objects.filter(pk=running.pk).update(attempt=2, start_time=now - timedelta(hours=1))
+    times = {"created_at": now, "start_time": now, "end_time": now + timedelta(seconds=3)}
+    Attempt.objects.create(flow_run=running, number=2, **times)
+    end(running, StateType.COMPLETED)
+
+    assert "ended Completed after 3.0 s" in remote("flow-run", "watch", "calm-owl").stdout
 
 
 def test_ctrl_c_stops_the_watching_alone(remote: Cli, running: FlowRun) -> None:
