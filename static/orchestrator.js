@@ -96,8 +96,9 @@
 
   const held = new Map(); // region name → the newest version of it
 
-  function isReading(list) {
-    return window.scrollY > 80 || list.matches(":hover") || list.contains(document.activeElement);
+  function isReading(list, bar) {
+    // The bar pushes the list down, out from under a pointer that was on its first row.
+    return window.scrollY > 80 || list.matches(":hover") || bar?.matches(":hover") || list.contains(document.activeElement);
   }
   function holdBack(region, list, fresh) {
     const before = new Set([...list.children].map(keyOf));
@@ -136,7 +137,8 @@
     const content = fragment(html);
     const list = one("[data-list]", region);
     const fresh = list && one("[data-list]", content);
-    if (list && fresh && !now && isReading(list)) {
+    const bar = one(".fresh", region.parentNode);
+    if (list && fresh && !now && isReading(list, bar)) {
       const changed = [...fresh.children].map(keyOf).join() !== [...list.children].map(keyOf).join();
       if (changed) {
         held.set(region.dataset.region, html);
@@ -145,7 +147,6 @@
       }
     }
     held.delete(region.dataset.region);
-    const bar = one(".fresh", region.parentNode);
     if (bar?.dataset.of === region.dataset.region) bar.remove();
     const wrapper = region.cloneNode(false);
     wrapper.append(content);

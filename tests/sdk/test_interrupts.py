@@ -85,9 +85,10 @@ def test_sigterm_while_waiting_for_a_future(tmp_path: Path, recorded: Recorded):
 
 
 def test_users_own_handler_of_sigterm_is_left_alone(tmp_path: Path, recorded: Recorded):
-    text = "import signal\nsignal.signal(signal.SIGTERM, lambda *all: print('mine', flush=True))\n" + STARTS.replace(
-        "time.sleep(30)", "time.sleep(1)"
-    )
+    text = (
+        "import signal\ncame = []\n"
+        "signal.signal(signal.SIGTERM, lambda *all: (came.append(1), print('mine', flush=True)))\n"
+    ) + STARTS.replace("time.sleep(30)", "while not came: time.sleep(0.01)")
     process = _start(tmp_path, text + "one()\n")
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=20)
