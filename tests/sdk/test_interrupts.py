@@ -85,9 +85,10 @@ def test_sigterm_while_waiting_for_a_future(tmp_path: Path, recorded: Recorded):
 
 
 def test_users_own_handler_of_sigterm_is_left_alone(tmp_path: Path, recorded: Recorded):
+    # os.write, since print may be interrupted in the middle of another print, which Python refuses.
     text = (
-        "import signal\ncame = []\n"
-        "signal.signal(signal.SIGTERM, lambda *all: (came.append(1), print('mine', flush=True)))\n"
+        "import os, signal\ncame = []\n"
+        "signal.signal(signal.SIGTERM, lambda *all: came.append(os.write(1, b'mine\\n')))\n"
     ) + STARTS.replace("time.sleep(30)", "while not came: time.sleep(0.01)")
     process = _start(tmp_path, text + "one()\n")
     process.send_signal(signal.SIGTERM)
