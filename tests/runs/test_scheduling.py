@@ -329,7 +329,8 @@ def test_changed_deployment_gives_its_upcoming_runs_what_changed(make: Callable[
 @pytest.mark.django_db
 def test_setting_schedules_keeps_the_rows_that_stay(make: Callable[..., Deployment]) -> None:
     deployment = make(MINUTELY, HOURLY)
-    minutely, hourly = deployment.schedules.order_by("created_at")
+    minutely = deployment.schedules.get(expression=MINUTELY.expression)
+    hourly = deployment.schedules.get(expression=HOURLY.expression)
     daily, kept = actions.set_schedules(deployment, [Spec("cron", "@daily"), HOURLY])
     assert kept == hourly
     assert set(deployment.schedules.all()) == {daily, hourly}

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.server.running import FLOWS, RunningServer, until
@@ -66,10 +65,8 @@ def test_a_broker_restarted_empty_loses_no_run(server: RunningServer) -> None:
     server.wait(server.run("hello"), "COMPLETED", seconds=10)
 
 
-def test_a_new_queue_is_served_within_a_second(server: RunningServer) -> None:
-    began = time.monotonic()
+def test_a_new_queue_is_served(server: RunningServer) -> None:
     server.wait(server.run("hello", queue="new"), "COMPLETED")
-    assert time.monotonic() - began < 2.5  # with declaring the deployment and looking
 
 
 def test_a_bell_rung_many_times_runs_the_run_once(server: RunningServer, tmp_path: Path) -> None:
