@@ -27,6 +27,7 @@ HOME = home_made(home())
 
 BASE_DIR = site.ROOT
 SECRET_KEY = secret_key(HOME)
+SECRET_KEY_FALLBACKS = listing("SECRET_KEY_FALLBACKS")  # older keys: what they encrypted and signed stays readable
 DEBUG = flag("DEBUG")
 EXTERNAL_URL = web_address("EXTERNAL_URL")
 _external = urlsplit(EXTERNAL_URL)
@@ -228,6 +229,8 @@ CANCEL_GRACE_SECONDS = 5  # between SIGTERM and SIGKILL of a cancelled run
 API_URL = text("API_URL") or EXTERNAL_URL  # where runs find the server
 # Called after an ingest transaction committed, with the ids of the flow runs it changed: live pages and wake-ups.
 AFTER_INGEST = "runs.live.announce"
+# Called inside the transaction that ends runs, with their rows: what has to be told is written down with the end.
+STATE_OUTBOX = "notifications.outbox.record"
 
 LOGGING = {
     "version": 1,
