@@ -148,10 +148,33 @@ class Message(models.Model):
             models.Index(fields=["destination", "tries", "id"], name="message_waiting", condition=Q(state="waiting")),
             # lists, newest first
             models.Index(fields=["team", "-id"], name="message_team"),
+            # lists of deliveries that failed or wait
+            models.Index(fields=["state"], name="message_unsent", condition=~Q(state="sent")),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} message to {self.destination or 'a deleted destination'}"
+
+
+class DeliveryQuerySet(OwnedQuerySet):
+    """Reads of deliveries."""
+
+    def with_status(self, status: str) -> "DeliveryQuerySet":
+        """Deliveries of a `Delivery.Status`.
+
+        Those that are rare (all but sent) are found along partial indexes: `delivery_due_team`, `delivery_muted` and
+        `message_unsent`; the others along the list's own.
+        """
+        if status == Delivery.Status.MUTED:
+            return self.filter(muted=True)
+        if status == Delivery.Status.HELD:
+            return self.filter(due_at__isnull=False).exclude(held_for="")
+        if status == Delivery.Status.SENT:
+            return self.filter(message__state=Message.State.SENT)
+        if status == Delivery.Status.FAILED:
+            return self.filter(message__in=Message.objects.filter(state=Message.State.FAILED).values("pk"))
+        unsent = Message.objects.filter(state=Message.State.WAITING).values("pk")
+        return self.filter(Q(due_at__isnull=False, held_for="") | Q(message__in=unsent))
 
 
 class Delivery(models.Model):
@@ -160,6 +183,13 @@ class Delivery(models.Model):
     class Held(models.TextChoices):
         BURST = "burst", "More messages in this minute than its policy allows"
         REPEAT = "repeat", "The runs of this schedule keep failing"
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        HELD = "held", "Held back"
+        SENT = "sent", "Sent"
+        FAILED = "failed", "Not delivered"
+        MUTED = "muted", "Muted"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
@@ -179,7 +209,7 @@ class Delivery(models.Model):
     message = models.ForeignKey(Message, on_delete=models.SET_NULL, null=True, related_name="deliveries")
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = OwnedQuerySet.as_manager()
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -195,10 +225,22 @@ class Delivery(models.Model):
             models.Index(fields=["subject", "policy", "destination", "-id"], name="delivery_subject"),
             # lists, newest first
             models.Index(fields=["team", "-id"], name="delivery_team"),
+            # lists of what was not sent
+            models.Index(fields=["team", "-id"], name="delivery_due_team", condition=Q(due_at__isnull=False)),
+            models.Index(fields=["team", "-id"], name="delivery_muted", condition=Q(muted=True)),
         ]
 
     def __str__(self) -> str:
         return f"{self.event} of {self.flow_run_id}"
+
+    @property
+    def status(self) -> "Delivery.Status":
+        """What became of it (reads the message)."""
+        if self.muted:
+            return self.Status.MUTED
+        if self.message is not None:
+            return self.Status(self.message.state)
+        return self.Status.HELD if self.held_for else self.Status.WAITING
 
 
 class Mute(models.Model):
