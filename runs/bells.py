@@ -66,6 +66,15 @@ def send_cancel(run_id: UUID) -> None:
     _post(partial(_broadcast, {"run": str(run_id)}))
 
 
+def send_job(name: str, **arguments: Any) -> None:
+    """Have a worker call one of Celery's functions now. Returns at once and never raises, like every bell."""
+    _post(partial(_send_job, name, arguments))
+
+
+def _send_job(name: str, arguments: dict[str, Any], app: "Celery") -> None:
+    app.send_task(name, kwargs=arguments, expires=EXPIRE_SECONDS, retry_policy=_RETRY)
+
+
 def _ring(celery_queue: str, arguments: dict[str, Any], app: "Celery") -> None:
     app.send_task(RING_JOB, kwargs=arguments, queue=celery_queue, expires=EXPIRE_SECONDS, retry_policy=_RETRY)
 
