@@ -129,8 +129,10 @@ class Message(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
-    policy = models.ForeignKey(Policy, on_delete=models.SET_NULL, null=True, related_name="messages")
-    destination = models.ForeignKey(Destination, on_delete=models.SET_NULL, null=True, related_name="messages")
+    policy = models.ForeignKey(Policy, on_delete=models.SET_NULL, null=True, related_name="messages", db_index=False)
+    destination = models.ForeignKey(
+        Destination, on_delete=models.SET_NULL, null=True, related_name="messages", db_index=False
+    )
     kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.SINGLE)
     count = models.PositiveIntegerField(default=1, help_text="Deliveries in it.")
     content = models.JSONField(help_text="notifications.content.Content, as it was written when it was gathered.")
@@ -146,8 +148,10 @@ class Message(models.Model):
         indexes: ClassVar = [
             # the sender: what waits for a destination; those tried least often first, so that none holds up the others
             models.Index(fields=["destination", "tries", "id"], name="message_waiting", condition=Q(state="waiting")),
-            # lists, newest first
+            # lists, newest first: of a team, a policy, a destination
             models.Index(fields=["team", "-id"], name="message_team"),
+            models.Index(fields=["policy", "-id"], name="message_policy"),
+            models.Index(fields=["destination", "-id"], name="message_destination"),
             # lists of deliveries that failed or wait
             models.Index(fields=["state"], name="message_unsent", condition=Q(state="waiting") | Q(state="failed")),
         ]
@@ -195,8 +199,10 @@ class Delivery(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
-    policy = models.ForeignKey(Policy, on_delete=models.SET_NULL, null=True, related_name="deliveries")
-    destination = models.ForeignKey(Destination, on_delete=models.SET_NULL, null=True, related_name="deliveries")
+    policy = models.ForeignKey(Policy, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False)
+    destination = models.ForeignKey(
+        Destination, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    )
     flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="deliveries")
     attempt = models.PositiveIntegerField()
     event = models.CharField(max_length=16, choices=Event.choices)
@@ -225,8 +231,10 @@ class Delivery(models.Model):
             models.Index(fields=["destination", "due_at"], name="delivery_due", condition=Q(due_at__isnull=False)),
             # whether a failure of this deployment was told within the hour
             models.Index(fields=["subject", "policy", "destination", "-id"], name="delivery_subject"),
-            # lists, newest first
+            # lists, newest first: of a team, a policy, a destination
             models.Index(fields=["team", "-id"], name="delivery_team"),
+            models.Index(fields=["policy", "-id"], name="delivery_policy"),
+            models.Index(fields=["destination", "-id"], name="delivery_destination"),
             # lists of what was not sent
             models.Index(fields=["team", "-id"], name="delivery_due_team", condition=Q(due_at__isnull=False)),
             models.Index(fields=["team", "-id"], name="delivery_muted", condition=Q(muted=True)),
