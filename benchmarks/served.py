@@ -64,14 +64,25 @@ def tasks_into_database(server: Server, count: int) -> tuple[float, float]:
 
 def call_to_code(quick: bool) -> Iterator[Row]:
     """From a REST call to the first line of user code, while nothing else happens."""
-    calls = 10 if quick else 40
+    calls, queues = (10, 3) if quick else (40, 10)
     with serving(api=True) as server:
         deployment = server.deploy("mark", "idle")
         first_call_to_code(server, deployment, "warm-up")
         milliseconds = [first_call_to_code(server, deployment, f"call-{n}") * 1000 for n in range(calls)]
+        on_new_queues = [new_queue_to_code(server, deployment, f"queue-{n}") for n in range(queues)]
     note = f"{calls} calls, each over a new connection"
     yield Row("REST call to user code running, idle, p50", "ms", (percentile(milliseconds, 50),), Bound(100), note)
     yield Row("REST call to user code running, idle, p95", "ms", (percentile(milliseconds, 95),), Bound(250), note)
+    note = f"the slowest of {queues}, each made by the call before the run's"
+    yield Row("a new work queue made to user code running on it", "s", (max(on_new_queues),), Bound(1.0), note)
+
+
+def new_queue_to_code(server: Server, deployment: str, name: str) -> float:
+    """Have a work queue made, by moving a deployment to it, and a run asked for; return the seconds until it ran."""
+    begun = time.time()
+    server.call("PATCH", f"/api/deployments/{deployment}/", {"queue": name})
+    asked = time.time()
+    return asked - begun + first_call_to_code(server, deployment, name)
 
 
 def first_call_to_code(server: Server, deployment: str, name: str) -> float:

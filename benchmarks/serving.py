@@ -76,8 +76,10 @@ class Server:
 
 
 @contextmanager
-def serving(*, api: bool = False) -> Iterator[Server]:
+def serving(*, api: bool = False, **variables: str) -> Iterator[Server]:
     """Yield a server that answers and whose worker is up, with a token where its API is used; stop it at the end.
+
+    The variables are added to the server's environment.
 
     BenchmarkError if it does not come up, or leaves a process behind (which is then killed).
     """
@@ -88,7 +90,7 @@ def serving(*, api: bool = False) -> Iterator[Server]:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                env=environment(home),
+                env=environment(home, **variables),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
