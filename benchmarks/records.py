@@ -48,6 +48,11 @@ class Records:
         with closing(sqlite3.connect(self.home / "orchestrator.db", timeout=20)) as connection, connection:
             connection.execute("UPDATE flows_workqueue SET paused = ?", (paused,))
 
+    def pause_policies(self, paused: bool) -> None:
+        """Pause every notification policy or let it go on, in one write."""
+        with closing(sqlite3.connect(self.home / "orchestrator.db", timeout=20)) as connection, connection:
+            connection.execute("UPDATE notifications_policy SET paused = ?", (paused,))
+
     def bring_in(self) -> None:
         """Have the journals of the home brought in, as a read without a server does."""
         run([ORCHESTRATOR, "flow-run", "ls", "--json"], environment(self.home))
