@@ -23,6 +23,7 @@ from runs import bells, scheduling
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
 from runs.models import FlowRun, Trigger
+from runs.outbox import record_endings
 from teams.models import Team, User
 
 CONFLICT = "conflict"  # the code of a ValidationError about the state that a run is in
@@ -158,7 +159,9 @@ def cancel_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
             )
         if asked:
             announce_on_commit([run.pk])
-        if not ended:
+        if ended:
+            record_endings([run])
+        else:
             bells.ring_cancel(run)
     return run
 

@@ -14,7 +14,7 @@ _MESSAGE: Final = "Its flow run ended before it did."
 _LEVELS: Final = 100  # of subflows; a cycle of parents cannot be made by ingest, but a loop must end
 
 
-def close_children(runs: Iterable[FlowRun]) -> set[UUID]:
+def close_children(runs: Iterable[FlowRun]) -> list[FlowRun]:
     """Close what had not ended below runs that ended, or that began their next attempt.
 
     Call it in the transaction that ends the runs, with their rows locked. Task runs of earlier attempts are closed in
@@ -24,9 +24,9 @@ def close_children(runs: Iterable[FlowRun]) -> set[UUID]:
         runs: As they now are in the database.
 
     Returns:
-        The ids of subflow runs that were closed.
+        The subflow runs that were closed, as they now are.
     """
-    closed: set[UUID] = set()
+    closed: list[FlowRun] = []
     level = list(runs)
     for _ in range(_LEVELS):
         for run in level:
@@ -34,8 +34,9 @@ def close_children(runs: Iterable[FlowRun]) -> set[UUID]:
         ended = [run for run in level if run.state_type in FINAL_VALUES]
         if not ended:
             break
-        level = [child for run in ended for child in _close_subflow_runs(run, exclude=closed)]
-        closed.update(child.id for child in level)
+        known = {child.id for child in closed}
+        level = [child for run in ended for child in _close_subflow_runs(run, exclude=known)]
+        closed += level
     return closed
 
 

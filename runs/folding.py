@@ -12,7 +12,6 @@ Who may say what about which attempt:
 
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,6 +33,7 @@ from orchestrator.sdk.states import StateType
 from runs import bounds, task_rows
 from runs.models import Attempt, FlowRun, Trigger
 from runs.task_rows import EarlierAttempt, TaskRow
+from runs.tracking import NewFlow, Tracked
 from runs.transitions import (
     FINAL_VALUES,
     SUSPENDED,
@@ -49,66 +49,6 @@ _TYPES: Final = frozenset(type_.value for type_ in StateType)
 _MAX_SMALL_INTEGER: Final = 32_767
 
 LogRow = tuple[str, str, str | None, int, int, int, int, str, str]
-
-
-@dataclass(slots=True)
-class Tracked:
-    """A flow run while a batch is folded.
-
-    Attributes:
-        run: Its row, locked, or a new one.
-        attempts: Its attempts by number.
-        owned: Numbers of those that the journal of the batch is the process of.
-        known: Numbers whose task runs and log lines the journal may record; worked out once, renewed with `owned`.
-        flow_slug: For a new run: the flow to attach it to.
-        touched: The batch changed the run or what belongs to it.
-        closes: What belongs to it has to be closed: it ended, or began its next attempt.
-        changed: Attempts to write.
-        revived: It had been given up and goes on.
-        snapshot: Its parameters changed.
-    """
-
-    run: FlowRun
-    attempts: dict[int, Attempt]
-    owned: set[int]
-    known: frozenset[int] = frozenset()
-    hex: str = ""
-    flow_slug: str = ""
-    is_new: bool = False
-    touched: bool = False
-    closes: bool = False
-    changed: set[Attempt] = field(default_factory=set)
-    revived: bool = False
-    snapshot: bool = False
-
-    def __post_init__(self) -> None:
-        self.hex = self.run.id.hex
-        self.renew()
-
-    @property
-    def is_decided(self) -> bool:
-        """Whether it waits for a claim or was cancelled there: that stands, whatever its last attempt still says."""
-        run = self.run
-        if run.state_type == StateType.SCHEDULED:
-            return run.lease_expires_at is None
-        return run.state_type == StateType.CANCELLED and not run.ended_by
-
-    @property
-    def may_begin(self) -> bool:
-        """Whether the journal is that of the current attempt's process, which may begin the next one by itself."""
-        return self.run.attempt in self.owned and not self.is_decided
-
-    def renew(self) -> None:
-        """Work `known` out again: a process speaks for its own attempts, one that has none for all."""
-        self.known = frozenset(self.owned or self.attempts)
-
-
-@dataclass(frozen=True, slots=True)
-class NewFlow:
-    """A flow that a fact named."""
-
-    name: str
-    description: str
 
 
 class Fold:

@@ -8,7 +8,6 @@ A fact that cannot be stored is found by halving its batch, set aside in the hom
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from uuid import UUID
 
 import msgspec
@@ -16,7 +15,6 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils.module_loading import import_string
 
-from flows.models import Flow
 from orchestrator.sdk.events import (
     AnyFact,
     Ended,
@@ -29,11 +27,11 @@ from orchestrator.sdk.events import (
 )
 from orchestrator.sdk.reader import Batch, decode_facts
 from runs import bounds, bulk
-from runs.clock import database_now
-from runs.closing import close_children
-from runs.folding import Fold, NewFlow, Tracked
+from runs.folding import Fold
 from runs.models import Attempt, FlowRun, Journal
+from runs.tracking import Tracked
 from runs.transitions import FINAL_VALUES, Source, crash
+from runs.writing import write
 from teams.models import Team
 
 logger = logging.getLogger(__name__)
@@ -44,10 +42,6 @@ _MAX_SEQUENCE = 2**53
 
 # What a fact's values can cause; anything else is a fault of ours, and no fact is to blame.
 _POISON = (DataError, IntegrityError, ValueError, OverflowError, RecursionError)
-
-_STATE_FIELDS = ("state_type", "state_name", "state_message", "error", "ended_by", "start_time", "end_time")
-_RUN_FIELDS = (*_STATE_FIELDS, "name", "state_time", "attempt", "lease_expires_at", "revision")
-_ATTEMPT_FIELDS = (*_STATE_FIELDS, "journal", "host", "pid", "exit_code", "signal")
 
 
 class UnusableBatch(ValueError):
@@ -179,7 +173,7 @@ def abandon(header: Header, *, at: int | None = None, cause: str = "", tell: boo
         fold = _load(header, journal, [], _Sender(), all_owned=True)
         time = at if at is not None else journal.clock or header.t
         fold.end_all(crash(time, cause or "the process is gone (it was killed, or its machine stopped)", Source.EXIT))
-        changed = _write(fold, journal.team_id)
+        changed = write(fold, journal.team_id, tell=tell)
         journal.ended = True
         journal.save(update_fields=["ended", "updated_at"])
         if tell:
@@ -210,7 +204,7 @@ def _ingest_whole(batch: Batch, sender: _Sender, hold_unknown: bool) -> Outcome:
         fold.take(facts)
         if hold_unknown and fold.unknown:
             raise _Held
-        changed = _write(fold, journal.team_id)
+        changed = write(fold, journal.team_id, tell=sender.tell)
         journal.sequence, journal.clock = facts[-1].n, fold.clock
         journal.ended = journal.ended or fold.ended
         journal.save(update_fields=["sequence", "clock", "ended", "updated_at"])
@@ -358,61 +352,6 @@ def _is_below(run_id: UUID | None, ancestor: UUID, parents: dict[UUID, UUID | No
             break
         run_id = parents.get(run_id)
     return run_id == ancestor
-
-
-def _write(fold: Fold, team_id: UUID) -> set[UUID]:
-    """Write what the fold changed. Returns the ids of the flow runs that changed."""
-    touched = [tracked for tracked in fold.runs.values() if tracked.touched]
-    new = [tracked for tracked in touched if tracked.is_new]
-    _attach_flows(new, fold.flows, team_id)
-    for tracked in touched:
-        tracked.run.revision += 1
-        if tracked.revived:
-            _renew_lease(tracked)
-    FlowRun.objects.bulk_create([tracked.run for tracked in new], batch_size=500)
-    for tracked in touched:
-        if not tracked.is_new:
-            tracked.run.save(update_fields=[*_RUN_FIELDS, "parameters"] if tracked.snapshot else _RUN_FIELDS)
-    changed = [attempt for tracked in touched for attempt in tracked.changed]
-    Attempt.objects.bulk_create([attempt for attempt in changed if attempt._state.adding], batch_size=500)
-    for attempt in changed:
-        if attempt._state.db is not None and not attempt._state.adding:
-            attempt.save(update_fields=_ATTEMPT_FIELDS)
-    bulk.insert_task_runs(fold.new_tasks.values())
-    bulk.update_task_runs(fold.changed_tasks.values())
-    bulk.insert_earlier_attempts(fold.earlier.values())
-    bulk.insert_logs(fold.logs)
-    closed = close_children(tracked.run for tracked in touched if tracked.closes)
-    return {tracked.run.id for tracked in touched} | closed
-
-
-def _attach_flows(new: list[Tracked], named: dict[str, NewFlow], team_id: UUID) -> None:
-    """Give new runs their team and flow, making the flows that are missing."""
-    slugs = {tracked.flow_slug for tracked in new}
-    if not slugs:
-        return
-    flows = Flow.objects.filter(team_id=team_id, slug__in=slugs)
-    known = {flow.slug: flow for flow in flows}
-    missing = [
-        Flow(team_id=team_id, name=named[slug].name, slug=slug, description=named[slug].description)
-        for slug in sorted(slugs - known.keys())
-    ]
-    if missing:
-        Flow.objects.bulk_create(missing, ignore_conflicts=True)
-        known = {flow.slug: flow for flow in flows.all()}
-    for tracked in new:
-        flow = known[tracked.flow_slug]
-        tracked.run.team_id, tracked.run.flow = team_id, flow
-        description = named[tracked.flow_slug].description
-        if description and not flow.description:
-            flow.description = description
-            flow.save(update_fields=["description"])
-
-
-def _renew_lease(tracked: Tracked) -> None:
-    """A run that had been given up and goes on is watched again, if a worker has it."""
-    if tracked.attempts[tracked.run.attempt].worker_id is not None:
-        tracked.run.lease_expires_at = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
 def _announce_after_commit(changed: set[UUID]) -> None:

@@ -42,6 +42,7 @@ from runs import bells
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
 from runs.models import MISSED_AFTER, FlowRun, Log, Trigger
+from runs.outbox import record_endings
 
 BATCH: Final = 200  # schedules a transaction
 MAX_SCHEDULES: Final = 20_000  # schedules a tick; the next tick goes on
@@ -111,7 +112,8 @@ def withdraw(deployment: Deployment) -> None:
     lock(deployment)
     _delete_upcoming(deployment, now)
     waiting = _unclaimed(deployment)
-    _cancel(waiting, "Cancelled", "Its deployment was deleted before it started.", now)
+    ended = _cancel(waiting, "Cancelled", "Its deployment was deleted before it started.", now)
+    record_endings(list(FlowRun.objects.filter(pk__in=ended)))
 
 
 def lock(deployment: Deployment) -> list[Schedule]:
@@ -381,12 +383,12 @@ def _skip_waiting(deployment: Deployment, running: Sequence[Schedule], now: date
     _cancel(FlowRun.objects.filter(pk__in=stopped), "Skipped", message, now)
 
 
-def _cancel(runs: Any, name: str, message: str, now: datetime) -> None:
-    """End runs that still wait unclaimed (a compare-and-set), and announce them."""
+def _cancel(runs: Any, name: str, message: str, now: datetime) -> list[UUID]:
+    """End runs that still wait unclaimed (a compare-and-set), and announce them; return their ids."""
     waiting = runs.unclaimed().filter(attempt=0)
     ids = list(waiting.select_for_update(skip_locked=True).values_list("pk", flat=True))
     if not ids:
-        return
+        return []
     FlowRun.objects.filter(pk__in=ids, state_type=StateType.SCHEDULED).update(
         state_type=StateType.CANCELLED,
         state_name=name,
@@ -396,6 +398,7 @@ def _cancel(runs: Any, name: str, message: str, now: datetime) -> None:
         revision=F("revision") + 1,
     )
     announce_on_commit(ids)
+    return ids
 
 
 def _announce_teams(runs: Iterable[FlowRun]) -> None:

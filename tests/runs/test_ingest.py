@@ -729,10 +729,10 @@ def _refuse_log(monkeypatch: pytest.MonkeyPatch, messages: set[str]) -> None:
 
 
 def test_a_database_that_cannot_be_used_is_no_fault_of_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_args: Any) -> None:
+    def fail(*_args: Any, **_options: Any) -> None:
         raise OperationalError("disk full")
 
-    monkeypatch.setattr(ingest_module, "_write", fail)
+    monkeypatch.setattr(ingest_module, "write", fail)
     with pytest.raises(OperationalError):
         Process().begin().ingest()
     assert not Journal.objects.exists()

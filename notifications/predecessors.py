@@ -1,0 +1,54 @@
+"""What came before a run: whether its failure is one more of the same, or its success the end of a failure."""
+
+from typing import Final
+
+from django.db.models import Q
+
+from notifications.events import BROKEN
+from notifications.models import Delivery
+from orchestrator.sdk.states import StateType
+from runs.models import Attempt, FlowRun, Trigger
+
+_LOOKED_AT: Final = 50  # of the newest runs; a failure behind more cancelled ones than that is an old story
+_BROKEN: Final = frozenset(event.value for event in BROKEN)
+_TELLING: Final = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED)
+
+
+def broke_before(run: FlowRun) -> bool:
+    """Whether the run before an ended one failed or crashed: the one that ended last before it.
+
+    Of the same deployment, else of the flow without one (subflow runs among themselves). Runs that were cancelled or
+    skipped are passed over. One query, which reads at most 50 runs by index.
+    """
+    ended_at = run.end_time or run.state_time
+    mine = FlowRun.objects.filter(expected_start__lte=ended_at)
+    mine = mine.filter(deployment=run.deployment_id) if run.deployment_id else mine.filter(flow=run.flow_id)
+    before = (
+        FlowRun.objects.filter(id__in=mine.newest_first().values("id")[:_LOOKED_AT])
+        .filter(state_type__in=_TELLING, end_time__lte=ended_at, deployment=run.deployment_id)
+        .exclude(id=run.id)
+    )
+    if not run.deployment_id:
+        subflow = Q(trigger=Trigger.SUBFLOW)
+        before = before.filter(subflow if run.trigger == Trigger.SUBFLOW else ~subflow)
+    state_type = before.order_by("-end_time", "-id").values_list("state_type", flat=True).first()
+    return state_type in _BROKEN
+
+
+def has_recovered(run: FlowRun) -> bool:
+    """Whether a completed run ends a failure: its own, in an earlier attempt, or that of the run before it.
+
+    A retry within the process is no such attempt: nobody was told of what it repaired. A run that was told as crashed,
+    since nobody heard of it any more, and then completed, has recovered. At most three queries.
+    """
+    if run.attempt > 1 and _broke_in_an_earlier_process(run):
+        return True
+    return broke_before(run) or Delivery.objects.filter(flow_run=run, event__in=BROKEN).exists()
+
+
+def _broke_in_an_earlier_process(run: FlowRun) -> bool:
+    """Whether the last attempt of an earlier process failed or crashed; an attempt that none took is its own."""
+    rows = list(Attempt.objects.filter(flow_run=run).order_by("number").values_list("number", "journal", "state_type"))
+    last = {journal or number: state_type for number, journal, state_type in rows if number <= run.attempt}
+    current = next((journal or number for number, journal, _ in rows if number == run.attempt), None)
+    return any(state_type in _BROKEN for process, state_type in last.items() if process != current)

@@ -1,0 +1,84 @@
+"""Writing what a fold made of a batch: flows, runs, attempts, task runs, log lines, and what a run's end brings."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+
+from flows.models import Flow
+from runs import bulk
+from runs.clock import database_now
+from runs.closing import close_children
+from runs.folding import Fold
+from runs.models import Attempt, FlowRun
+from runs.outbox import record_endings
+from runs.tracking import NewFlow, Tracked
+
+_STATE_FIELDS = ("state_type", "state_name", "state_message", "error", "ended_by", "start_time", "end_time")
+_RUN_FIELDS = (*_STATE_FIELDS, "name", "state_time", "attempt", "lease_expires_at", "revision")
+_ATTEMPT_FIELDS = (*_STATE_FIELDS, "journal", "host", "pid", "exit_code", "signal")
+
+
+def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
+    """Write what a fold changed, and hand the runs that ended to the outbox; to be called in the batch's transaction.
+
+    Args:
+        fold: What the batch made of the rows, which are locked.
+        team_id: Whose new runs are.
+        tell: Whether a server runs that can be woken for what is to be told.
+
+    Returns:
+        The ids of the flow runs that changed.
+    """
+    touched = [tracked for tracked in fold.runs.values() if tracked.touched]
+    new = [tracked for tracked in touched if tracked.is_new]
+    _attach_flows(new, fold.flows, team_id)
+    for tracked in touched:
+        tracked.run.revision += 1
+        if tracked.revived:
+            _renew_lease(tracked)
+    FlowRun.objects.bulk_create([tracked.run for tracked in new], batch_size=500)
+    for tracked in touched:
+        if not tracked.is_new:
+            tracked.run.save(update_fields=[*_RUN_FIELDS, "parameters"] if tracked.snapshot else _RUN_FIELDS)
+    changed = [attempt for tracked in touched for attempt in tracked.changed]
+    Attempt.objects.bulk_create([attempt for attempt in changed if attempt._state.adding], batch_size=500)
+    for attempt in changed:
+        if attempt._state.db is not None and not attempt._state.adding:
+            attempt.save(update_fields=_ATTEMPT_FIELDS)
+    bulk.insert_task_runs(fold.new_tasks.values())
+    bulk.update_task_runs(fold.changed_tasks.values())
+    bulk.insert_earlier_attempts(fold.earlier.values())
+    bulk.insert_logs(fold.logs)
+    closed = close_children(tracked.run for tracked in touched if tracked.closes)
+    record_endings([*(tracked.run for tracked in touched if tracked.has_ended), *closed], tell=tell)
+    return {tracked.run.id for tracked in touched} | {run.id for run in closed}
+
+
+def _attach_flows(new: list[Tracked], named: dict[str, NewFlow], team_id: UUID) -> None:
+    """Give new runs their team and flow, making the flows that are missing."""
+    slugs = {tracked.flow_slug for tracked in new}
+    if not slugs:
+        return
+    flows = Flow.objects.filter(team_id=team_id, slug__in=slugs)
+    known = {flow.slug: flow for flow in flows}
+    missing = [
+        Flow(team_id=team_id, name=named[slug].name, slug=slug, description=named[slug].description)
+        for slug in sorted(slugs - known.keys())
+    ]
+    if missing:
+        Flow.objects.bulk_create(missing, ignore_conflicts=True)
+        known = {flow.slug: flow for flow in flows.all()}
+    for tracked in new:
+        flow = known[tracked.flow_slug]
+        tracked.run.team_id, tracked.run.flow = team_id, flow
+        description = named[tracked.flow_slug].description
+        if description and not flow.description:
+            flow.description = description
+            flow.save(update_fields=["description"])
+
+
+def _renew_lease(tracked: Tracked) -> None:
+    """A run that had been given up and goes on is watched again, if a worker has it."""
+    if tracked.attempts[tracked.run.attempt].worker_id is not None:
+        tracked.run.lease_expires_at = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
