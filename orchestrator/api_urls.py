@@ -12,6 +12,7 @@ urlpatterns = [
     path("", include("runs.api_urls")),
     path("", include("flows.api_urls")),
     path("", include("teams.api_urls")),
+    path("", include("notifications.api_urls")),
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
     re_path("", unknown_address),

@@ -10,8 +10,10 @@ from orchestrator.cli.groups import LazyGroup
 COMMANDS = {
     "deploy": ("orchestrator.cli.deploy:deploy", "Make a deployment of a flow, or update it."),
     "deployment": ("orchestrator.cli.deployments:deployment", "List, run, pause and schedule deployments."),
+    "destination": ("orchestrator.cli.destinations:destination", "Where notifications go: make and test."),
     "flow": ("orchestrator.cli.flows:flow", "List flows."),
     "flow-run": ("orchestrator.cli.flow_runs:flow_run", "List, watch, cancel and rerun flow runs."),
+    "notification": ("orchestrator.cli.notifications:notification", "Be told of runs that fail, in Slack or by mail."),
     "server": ("orchestrator.cli.server:server", "Start and stop the server of this machine."),
     "token": ("orchestrator.cli.tokens:token", "Make and revoke API tokens."),
     "user": ("orchestrator.cli.user:user", "Make users and set passwords."),

@@ -22,7 +22,7 @@ class ApiError(click.ClickException):
         """Keep the problem; `field` is named where the message does not name it."""
         message = str(problem.get("message") or f"The server answered {status}.")
         field = re.sub(r"^schedules\.\d+\.", "", str(problem.get("field") or ""))
-        if field not in {"", "expression"} and field.rpartition(".")[2] not in message:
+        if field not in {"", "expression"} and field.rpartition(".")[2].removesuffix("s") not in message:
             message = f"{field}: {message}"
         super().__init__(message)
         self.status = status
@@ -55,6 +55,10 @@ class Api:
     def put(self, path: str, body: Any) -> Any:
         """Return what PUT /api/{path} answers. Raises ApiError, NotReached."""
         return self._call("PUT", path, body=body)
+
+    def patch(self, path: str, body: Any) -> Any:
+        """Return what PATCH /api/{path} answers. Raises ApiError, NotReached."""
+        return self._call("PATCH", path, body=body)
 
     def delete(self, path: str) -> None:
         """Call DELETE /api/{path}. Raises ApiError, NotReached."""

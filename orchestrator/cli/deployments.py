@@ -8,8 +8,9 @@ import click
 
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.mutes import mute, muted_words, unmute
 from orchestrator.cli.names import find_deployment, full_name
-from orchestrator.cli.options import json_option, parameter_options, read_parameters
+from orchestrator.cli.options import agreed, json_option, parameter_options, read_parameters
 from orchestrator.cli.output import Cell, command, emit_json, fields, table, upcoming, value
 from orchestrator.cli.schedules import schedule, schedule_words
 from orchestrator.cli.transports import IDEMPOTENCY_KEY
@@ -26,7 +27,8 @@ def deployment() -> None:
     """
 
 
-deployment.add_command(schedule)
+for _command in (schedule, mute, unmute):
+    deployment.add_command(_command)
 
 
 @deployment.command("ls")
@@ -65,7 +67,8 @@ def inspect(name: str, as_json: bool) -> None:
     \b
       orchestrator deployment inspect etl/nightly
     """
-    found = find_deployment(connect(), name)
+    api = connect()
+    found = find_deployment(api, name)
     if as_json:
         emit_json(found)
         return
@@ -80,6 +83,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("queue", found["queue"]),
             ("tags", ", ".join(found["tags"])),
             ("paused", Cell("yes", "yellow") if found["paused"] else ""),
+            ("muted", Cell(muted_words(api, found["id"]), "yellow")),
             ("parameters", "\n".join(_parameter_lines(found))),
             ("schedules", "\n".join(_schedule_lines(found))),
         ]
@@ -215,10 +219,7 @@ def delete(name: str, yes: bool) -> None:
     """
     api = connect()
     found = find_deployment(api, name)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(f"This deletes {found['name']}. Say --yes, since there is no terminal to ask on.")
-        click.confirm(f"Delete {found['name']}?", abort=True)
+    agreed(found["name"], yes)
     api.delete(f"deployments/{found['id']}/")
     click.echo(f"Deleted {found['name']}.")
 

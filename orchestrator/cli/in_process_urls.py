@@ -2,4 +2,4 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("api/", include(f"{app}.api_urls")) for app in ("runs", "flows", "teams")]
+urlpatterns = [path("api/", include(f"{app}.api_urls")) for app in ("notifications", "runs", "flows", "teams")]

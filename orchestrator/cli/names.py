@@ -55,3 +55,27 @@ def flow_run_id(api: Api, text: str) -> str:
     if not named:
         raise click.ClickException(f"There is no flow run {text!r}. `orchestrator flow-run ls` lists the newest.")
     return str(named[0]["id"])
+
+
+def find_named(api: Api, path: str, what: str, text: str) -> dict[str, Any]:
+    """Return a row of a list by name, by id, or by a beginning of either that no other has.
+
+    Args:
+        api: The API.
+        path: The list: `destinations/`.
+        what: What a row is called, as in the command that lists them: `destination`.
+        text: As it was typed.
+
+    Raises:
+        click.ClickException: There is none, or several are like that.
+    """
+    rows = list(api.each(path))
+    wanted = text.strip()
+    begins = [row for row in rows if row["name"].startswith(wanted) or row["id"].startswith(wanted.lower())]
+    found = [row for row in rows if wanted in (row["name"], row["id"])] or (begins if wanted else [])
+    if not found:
+        raise click.ClickException(f"There is no {what} {text!r}. `orchestrator {what} ls` lists them.")
+    if len(found) > 1:
+        several = " or ".join(f"{row['name']} ({row['id']})" for row in found[:3])
+        raise click.ClickException(f"{text!r} may be {several}. Write the whole name, or the id.")
+    return dict(found[0])

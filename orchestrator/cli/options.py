@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -11,6 +13,7 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TYPES: dict[type, set[str]] = {
     bool: {"boolean"},
@@ -21,6 +24,54 @@ _TYPES: dict[type, set[str]] = {
     dict: {"object"},
     type(None): {"null"},
 }
+
+
+def seconds_of(text: str, option: str) -> int:
+    """Return the seconds of `30d`, `12h`, `90m` or `45s`. Raises click.UsageError that names the option."""
+    match = re.fullmatch(r"(\d{1,9})\s*([smhdw]?)", text.strip().lower())
+    if not match or not int(match[1]):
+        raise click.UsageError(f"{option} {text!r}: write a time such as 30d, 12h or 90m.")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def agreed(what: str, yes: bool) -> None:
+    """Ask whether to delete what is named, unless --yes was given.
+
+    Raises:
+        click.UsageError: There is no terminal to ask on.
+        click.Abort: The answer was no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"This deletes {what}. Say --yes, since there is no terminal to ask on.")
+    click.confirm(f"Delete {what}?", abort=True)
+
+
+def typed(label: str) -> str:
+    """Return a line that is kept from the shell's history: asked for unseen at a terminal, else from standard input.
+
+    Raises:
+        click.ClickException: No line came.
+    """
+    if sys.stdin.isatty():
+        answer: str = click.prompt(label, hide_input=True)
+    else:
+        answer = sys.stdin.readline()
+    if not answer.strip():
+        raise click.ClickException(f"{label}: nothing came. Type it at a terminal, or write it to standard input.")
+    return answer.strip()
+
+
+def text_or_file(text: str, option: str) -> str:
+    """Return a text, or what stands in the file of `@path`. Raises click.UsageError that names the option."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise click.UsageError(f"{option} {text}: cannot read this file: {why}") from None
 
 
 def parameter_options(verb: Verb) -> Verb:

@@ -1,15 +1,11 @@
 """`orchestrator token`."""
 
-import re
-
 import click
 
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
-from orchestrator.cli.options import json_option
+from orchestrator.cli.options import json_option, seconds_of
 from orchestrator.cli.output import emit_json, moment, table
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @click.group(context_settings=SETTINGS)
@@ -30,7 +26,7 @@ def create(name: str, expires_in: str | None, as_json: bool) -> None:
     \b
       export ORCHESTRATOR_API_TOKEN=$(orchestrator token create laptop | tail -1)
     """
-    body = {"name": name, **({"expires_in": _seconds(expires_in)} if expires_in else {})}
+    body = {"name": name, **({"expires_in": seconds_of(expires_in, "--expires-in")} if expires_in else {})}
     made = connect().post("tokens/", body)
     if as_json:
         emit_json(made)
@@ -81,11 +77,3 @@ def revoke(name: str) -> None:
         )
     api.delete(f"tokens/{found[0]['id']}/")
     click.echo(f"Revoked token '{found[0]['name']}'.")
-
-
-def _seconds(text: str) -> int:
-    """Return the seconds of `30d`, `12h`, `90m` or `45s`. Raises click.UsageError."""
-    match = re.fullmatch(r"(\d{1,9})\s*([smhdw]?)", text.strip().lower())
-    if not match or not int(match[1]):
-        raise click.UsageError(f"--expires-in {text!r}: write a time such as 30d, 12h or 90m.")
-    return int(match[1]) * _UNITS[match[2]]

@@ -75,6 +75,14 @@ def of_any(runs: QuerySet[FlowRun], field: str, owners: QuerySet[Any]) -> QueryS
     return runs.filter(**{field: found[0]}) if len(found) == 1 else runs.filter(**{f"{field}__in": found})
 
 
+def by_id_prefix(rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    """Keep the rows whose id begins so (a range of the primary key). Raises ValidationError."""
+    prefix = value.lower().replace("-", "")
+    if not _ID_PREFIX.fullmatch(prefix):
+        raise ValidationError({"id_prefix": "Write 8 to 32 hexadecimal digits."})
+    return rows.filter(id__gte=UUID(prefix.ljust(32, "0")), id__lte=UUID(prefix.ljust(32, "f")))
+
+
 class FlowRunFilter(filters.FilterSet):
     """Narrows the list of flow runs."""
 
@@ -108,11 +116,8 @@ class FlowRunFilter(filters.FilterSet):
         return runs.filter(tagged(value))
 
     def by_id_prefix(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
-        """Keep runs whose id begins so (a range of the primary key)."""
-        prefix = value.lower().replace("-", "")
-        if not _ID_PREFIX.fullmatch(prefix):
-            raise ValidationError({"id_prefix": "Write 8 to 32 hexadecimal digits."})
-        return runs.filter(id__gte=UUID(prefix.ljust(32, "0")), id__lte=UUID(prefix.ljust(32, "f")))
+        """Keep runs whose id begins so."""
+        return by_id_prefix(runs, value)
 
 
 class DeploymentFilter(filters.FilterSet):
