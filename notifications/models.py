@@ -130,7 +130,7 @@ class Message(models.Model):
         FAILED = "failed", "Not delivered"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+", db_index=False)
     policy = models.ForeignKey(Policy, on_delete=models.SET_NULL, null=True, related_name="messages", db_index=False)
     destination = models.ForeignKey(
         Destination, on_delete=models.SET_NULL, null=True, related_name="messages", db_index=False
@@ -200,12 +200,12 @@ class Delivery(models.Model):
         MUTED = "muted", "Muted"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="+", db_index=False)
     policy = models.ForeignKey(Policy, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False)
     destination = models.ForeignKey(
         Destination, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
     )
-    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="deliveries")
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     attempt = models.PositiveIntegerField()
     event = models.CharField(max_length=16, choices=Event.choices)
     occurred_at = models.DateTimeField()
@@ -225,7 +225,9 @@ class Delivery(models.Model):
         verbose_name_plural = "deliveries"
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["policy", "destination", "flow_run", "attempt", "event"], name="delivery_once"
+                # the run first: a run's deliveries are found by it, and new ones are put beside each other
+                fields=["flow_run", "attempt", "event", "policy", "destination"],
+                name="delivery_once",
             )
         ]
         indexes: ClassVar = [
