@@ -18,7 +18,7 @@ from orchestrator.sdk.home import Home
 POLICIES = 50
 BURST_LIMIT = 10
 WINDOW_SECONDS = 60
-UNLIMITED = 100_000
+UNLIMITED = 10_000
 MATCHING = ("latency", "laten*", "*tency", "l?tency", "latency*")  #: flows of the policies that match in the latency
 STORM = ("slack", "webhook")  #: the kinds of the destinations of the burst's policy
 _RUN = re.compile(rb"/runs/([0-9a-f-]{36})")

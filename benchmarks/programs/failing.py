@@ -1,20 +1,37 @@
-"""Runs that fail, one after the other in one process: `failing.py COUNT [--flow NAME] [--pause SECONDS]`."""
+"""Runs that fail, each in a forked process, as a worker's are: `failing.py COUNT [--flow NAME] [--pause SECONDS]`.
+
+Three tasks, the last of which raises, and a few printed lines: a small run that somebody wants to hear of.
+"""
 
 import argparse
 import contextlib
+import os
 import time
 
 from orchestrator import flow, task
+from orchestrator.sdk import journal
 
 
 @task
-def load():
+def extract():
+    print("extracting")
+    return list(range(10))
+
+
+@task
+def transform(rows):
+    print(f"transforming {len(rows)} rows")
+    return sum(rows)
+
+
+@task
+def load(total):
+    print(f"loading {total}")
     raise ConnectionError("no answer from the warehouse")
 
 
 def failing():
-    print("loading")
-    load()
+    load(transform(extract()))
 
 
 if __name__ == "__main__":
@@ -25,6 +42,10 @@ if __name__ == "__main__":
     options = parser.parse_args()
     fail = flow(failing, name=options.flow)
     for _ in range(options.count):
-        with contextlib.suppress(ConnectionError):
-            fail()
+        if not (child := os.fork()):
+            with contextlib.suppress(ConnectionError):
+                fail()
+            journal.close()
+            os._exit(0)
+        os.waitpid(child, 0)
         time.sleep(options.pause)
