@@ -1,4 +1,4 @@
-"""Verbs on flows, deployments and schedules.
+"""Verbs on flows, deployments and schedules; those on calendars are in `calendar_actions`.
 
 They know nothing of runs: whoever changes what runs from a schedule calls the verb of the same name in `runs.actions`,
 which also brings the upcoming runs into line.
@@ -6,14 +6,15 @@ which also brings the upcoming runs into line.
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from flows.models import DEFAULT_QUEUE, Deployment, Flow, Schedule, WorkQueue, slug_of
+from flows.models import DEFAULT_QUEUE, Calendar, Deployment, Flow, Schedule, WorkQueue, slug_of
 from flows.parameters import check_parameters, check_schema, missing_parameters, unknown_parameters
 from flows.schedules import Spec
 from teams.models import Team, User
@@ -112,10 +113,10 @@ def set_elsewhere(deployment: Deployment) -> list[str]:
 
 def _other_schedules(deployment: Deployment, declared: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a deployment has other schedules than these, in any order."""
-    left = [Spec.of(row) for row in deployment.schedules.all()]
+    left = _specs(deployment)
     for spec in map(Spec.from_json, declared):
         with contextlib.suppress(ValidationError):  # it has no time to come any more: it stands as it was written
-            spec = spec.clean()
+            spec = with_calendar(spec, deployment.team_id).clean()
         if spec not in left:
             return True
         left.remove(spec)
@@ -160,9 +161,9 @@ def duplicate_deployment(
         ValidationError: By field; for a name that is taken, too.
     """
     with transaction.atomic():
-        specs = [Spec.of(schedule) for schedule in deployment.schedules.order_by("created_at", "id")]
+        specs = _specs(deployment)
         copied = ("team", "flow", "queue", "description", "entrypoint", "directory", "version", "parameter_schema")
-        copy = Deployment(name=_checked_name("name", name), created_by=user, tags=list(deployment.tags))
+        copy = Deployment(name=checked_name("name", name), created_by=user, tags=list(deployment.tags))
         for attribute in copied:
             setattr(copy, attribute, getattr(deployment, attribute))
         copy.parameters = {**deployment.parameters, **(parameters or {})}
@@ -188,7 +189,7 @@ def resume_deployment(deployment: Deployment, *, user: User | None = None) -> De
         Deployment.objects.filter(pk=deployment.pk).update(paused=False, updated_at=timezone.now())
         deployment.paused = False
         for schedule in deployment.schedules.select_for_update():
-            _start_over(schedule)
+            start_over(schedule)
             schedule.save(update_fields=["tick_at", "materialized_until"])
     return deployment
 
@@ -207,7 +208,9 @@ def replace_schedules(deployment: Deployment, specs: Sequence[Spec]) -> list[Sch
     if len(specs) > MAX_SCHEDULES:
         raise ValidationError({"schedules": f"A deployment has at most {MAX_SCHEDULES} schedules."})
     wanted = [_checked_spec(deployment, spec, f"schedules.{index}.") for index, spec in enumerate(specs)]
-    spare = list(deployment.schedules.select_for_update().order_by("created_at", "id"))
+    spare = list(
+        deployment.schedules.select_for_update(of=("self",)).select_related("calendar").order_by("created_at", "id")
+    )
     kept: list[Schedule] = []
     for spec in wanted:
         row = next((row for row in spare if Spec.of(row) == spec), None)
@@ -236,10 +239,10 @@ def change_schedule(schedule: Schedule, *, user: User | None = None, **changes: 
     with transaction.atomic():
         deployment = _locked(schedule.deployment)
         schedule = Schedule.objects.select_for_update().get(pk=schedule.pk)
-        spec = _checked_spec(deployment, Spec.from_json({**Spec.of(schedule).fields(), **changes}))
+        spec = _checked_spec(deployment, Spec.from_json({**Spec.of(schedule).as_json(), **changes}))
         for name, value in spec.fields().items():
             setattr(schedule, name, value)
-        _start_over(schedule)
+        start_over(schedule)
         schedule.save()
         check_ready_for_schedules(deployment)
         return schedule
@@ -252,10 +255,39 @@ def delete_schedule(schedule: Schedule, *, user: User | None = None) -> None:
             locked.delete()
 
 
-def _start_over(schedule: Schedule) -> None:
+def start_over(schedule: Schedule) -> None:
     """Have a schedule count from now on: nothing before has been missed."""
     schedule.materialized_until = timezone.now()
     schedule.tick_at = schedule.materialized_until if schedule.active else None
+
+
+def with_calendar(spec: Spec, team: Any) -> Spec:
+    """Return a schedule with the days off of the calendar that it names (a query, where it names one).
+
+    Args:
+        team: The team that owns it, or its id; or several of them.
+
+    Raises:
+        ValidationError: No calendar of theirs is called so (`calendar`).
+    """
+    if not spec.calendar:
+        return replace(spec, days=None)
+    teams = team if isinstance(team, (list, tuple, set)) else [team]
+    calendars = Calendar.objects.filter(team__in=teams)
+    row = calendars.filter(slug=slug_of(spec.calendar)).order_by("created_at", "id").first()
+    if row is None:
+        names = list(calendars.values_list("name", flat=True)[:1000])
+        near = get_close_matches(spec.calendar, names, n=1)
+        hint = (
+            f"Did you mean “{near[0]}”?" if near else "Make it first: orchestrator calendar create NAME --country FR."
+        )
+        raise ValidationError({"calendar": f"There is no calendar “{spec.calendar}”. {hint}"})
+    return replace(spec, calendar=row.name, days=row.value)
+
+
+def _specs(deployment: Deployment) -> list[Spec]:
+    """A deployment's schedules, in the order they were made (a query)."""
+    return [Spec.of(row) for row in deployment.schedules.select_related("calendar").order_by("created_at", "id")]
 
 
 def check_ready_for_schedules(deployment: Deployment) -> None:
@@ -290,8 +322,8 @@ _LENGTHS = {"entrypoint": 1000, "directory": 1000, "version": 200, "description"
 
 def _checked(declaration: Declaration) -> Declaration:
     """Raise ValidationError, by field, for a declaration that cannot be; else return it in its normal form."""
-    _checked_name("flow_name", declaration.flow_name)
-    _checked_name("name", declaration.name)
+    checked_name("flow_name", declaration.flow_name)
+    checked_name("name", declaration.name)
     _check_texts({name: getattr(declaration, name) for name in _LENGTHS})
     if not declaration.entrypoint.rpartition(":")[0]:
         raise ValidationError(
@@ -303,7 +335,8 @@ def _checked(declaration: Declaration) -> Declaration:
     return declaration
 
 
-def _checked_name(name: str, value: Any) -> str:
+def checked_name(name: str, value: Any) -> str:
+    """Return a name of a flow, deployment or calendar. Raises ValidationError (`name`)."""
     if not isinstance(value, str) or not value.strip() or len(value) > 200:
         raise ValidationError({name: "Write a name of 1 to 200 characters."})
     if "/" in value or not value.isprintable():
@@ -322,9 +355,9 @@ def _check_values(deployment: Deployment) -> None:
 
 
 def _checked_spec(deployment: Deployment, spec: Spec, prefix: str = "") -> Spec:
-    """Return a schedule in its normal form. Raises ValidationError, its fields after `prefix`."""
+    """Return a schedule in its normal form, with its calendar. Raises ValidationError, its fields after `prefix`."""
     try:
-        spec = spec.clean()
+        spec = with_calendar(spec, deployment.team_id).clean()
         check_parameters(deployment.parameter_schema, dict(spec.parameters), partial=True)
     except ValidationError as error:
         raise ValidationError({f"{prefix}{name}": messages for name, messages in error.message_dict.items()}) from None
@@ -375,7 +408,7 @@ def _queue(team: Team, queue: Any) -> WorkQueue:
 
 def _state_of(deployment: Deployment) -> dict[str, Any]:
     """What a person sees of a deployment, to tell what a deploy changed (reads its schedules and its queue)."""
-    schedules = [Spec.of(row).as_json() for row in deployment.schedules.order_by("created_at", "id")]
+    schedules = [spec.as_json() for spec in _specs(deployment)]
     shared = {name: getattr(deployment, name) for name in _SHARED}
     own = {"parameters": deployment.parameters, "parameter_schema": deployment.parameter_schema}
     return {**shared, **own, "queue": deployment.queue.name, "schedules": schedules}
@@ -406,8 +439,11 @@ def _merged_parameters(deployment: Deployment, declared: Mapping[str, Any], decl
 
 def _merged_schedules(declared: dict[str, Any], declaration: Declaration) -> Sequence[Spec] | None:
     """The schedules that replace those that are there; None when the author said nothing new about them."""
-    said = declaration.as_json()["schedules"]
-    return None if said is None or said == declared.get("schedules") else declaration.schedules
+    said, before = declaration.schedules, declared.get("schedules")
+    # As values: what an earlier version wrote down lacks the fields that it did not know.
+    if said is None or (before is not None and list(said) == [Spec.from_json(spec) for spec in before]):
+        return None
+    return said
 
 
 def _remembered(declared: dict[str, Any], declaration: Declaration) -> dict[str, Any]:

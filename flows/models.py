@@ -1,11 +1,13 @@
 """What can run: flows, deployments, their schedules, and the queues that workers serve."""
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.utils.timezone import now
 
+from flows.calendars import BusinessCalendar
 from orchestrator.sdk.ids import uuid7
 from teams.models import Team, User
 
@@ -147,6 +149,48 @@ class Catchup(models.TextChoices):
     NONE = "none", "Run none of them"
 
 
+class OnDayOff(models.TextChoices):
+    """What becomes of a time that falls on a day off of the schedule's calendar."""
+
+    SKIP = "skip", "Leave it out"
+    NEXT = "next", "Run on the next business day"
+    PREVIOUS = "previous", "Run on the previous business day"
+
+
+class Calendar(models.Model):
+    """Business days as a team has them; `BusinessCalendar` is its value. Known by (team, name)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="calendars")
+    name = models.CharField(max_length=100)
+    slug = models.CharField(max_length=100, editable=False)
+    weekend = models.JSONField(default=list, blank=True, help_text="Days off of each week: SA, SU.")
+    country = models.CharField(max_length=2, blank=True, help_text="ISO 3166 code of the country with its holidays.")
+    subdivision = models.CharField(max_length=100, blank=True)
+    days_off = models.JSONField(default=list, blank=True, help_text="More days off, each with its date and name.")
+    working_days = models.JSONField(default=list, blank=True, help_text="Dates that are no day off whatever they are.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "slug"], name="calendar_team_slug")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the slug beside the name."""
+        self.slug = slug_of(self.name)
+        super().save(*args, **kwargs)
+
+    @cached_property
+    def value(self) -> BusinessCalendar:
+        """Its days off, as they were read."""
+        return BusinessCalendar.of(self)
+
+
 class Schedule(models.Model):
     """When a deployment runs, on the wall clock of `timezone`.
 
@@ -160,8 +204,19 @@ class Schedule(models.Model):
     expression = models.CharField(max_length=1000)
     anchor = models.DateTimeField(null=True, blank=True, help_text="Intervals are counted from here.")
     timezone = models.CharField(max_length=64, default="UTC")
+    starts_at = models.DateTimeField(null=True, blank=True, help_text="No time before this.")
+    ends_at = models.DateTimeField(null=True, blank=True, help_text="No time after this.")
+    calendar = models.ForeignKey(
+        Calendar, on_delete=models.PROTECT, null=True, blank=True, related_name="schedules", help_text="Its days off."
+    )
+    on_day_off = models.CharField(
+        max_length=16, choices=OnDayOff.choices, default=OnDayOff.SKIP, db_default=OnDayOff.SKIP
+    )
     active = models.BooleanField(default=True)
     catchup = models.CharField(max_length=16, choices=Catchup.choices, default=Catchup.LATEST)
+    catchup_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Times that were missed longer ago than this are not run. Empty: no limit."
+    )
     parameters = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     materialized_until = models.DateTimeField(

@@ -27,6 +27,7 @@ class Trigger(models.TextChoices):
     SCRIPT = "script"
     SUBFLOW = "subflow"
     SCHEDULE = "schedule"
+    BACKFILL = "backfill"
     PERSON = "person"
     API = "api"
     RERUN = "rerun"
