@@ -5,6 +5,7 @@ from urllib.parse import quote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator import site
+from orchestrator.email_server import TIMEOUT_SECONDS, email_server
 from orchestrator.environment import (
     database,
     flag,
@@ -27,7 +28,9 @@ HOME = home_made(home())
 
 BASE_DIR = site.ROOT
 SECRET_KEY = secret_key(HOME)
-SECRET_KEY_FALLBACKS = listing("SECRET_KEY_FALLBACKS")  # older keys: what they encrypted and signed stays readable
+# Older keys, the newest first, separated by commas. What was encrypted (secrets of destinations) or signed (sessions)
+# under them stays readable; a destination's secrets are written under SECRET_KEY when it is next saved.
+SECRET_KEY_FALLBACKS = listing("SECRET_KEY_FALLBACKS")
 DEBUG = flag("DEBUG")
 EXTERNAL_URL = web_address("EXTERNAL_URL")
 _external = urlsplit(EXTERNAL_URL)
@@ -113,6 +116,20 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 X_FRAME_OPTIONS = "DENY"
+
+# Mail: smtp://user:password@host:587/?from=orchestrator@example.com (STARTTLS; tls=none for none) or smtps://…
+_mail = email_server()
+EMAIL_HOST = _mail.host  # empty: no mail is sent
+EMAIL_PORT = _mail.port
+EMAIL_HOST_USER = _mail.user
+EMAIL_HOST_PASSWORD = _mail.password
+EMAIL_USE_TLS = _mail.starttls
+EMAIL_USE_SSL = _mail.tls
+EMAIL_TIMEOUT = TIMEOUT_SECONDS
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _mail.sender
+
+# Notifications go to public addresses only. 1: also to private ones (receivers in one's own network), over http too.
+ALLOW_PRIVATE_ADDRESSES = flag("ALLOW_PRIVATE_ADDRESSES")
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = time_zone("TIME_ZONE")
@@ -210,6 +227,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "EventEnum": "notifications.events.Event",
+        "MessageKindEnum": "notifications.models.Message.Kind",
+        "ScheduleKindEnum": "flows.models.ScheduleKind",
+    },
     "AUTHENTICATION_WHITELIST": [
         "teams.authentication.TokenAuthentication",
         "runs.authentication.RunTokenAuthentication",
@@ -221,6 +243,10 @@ SPECTACULAR_SETTINGS = {
 TICK_SECONDS = 2  # beat materializes, hands out what is due before the next tick, and reaps
 SCHEDULE_HORIZON = 7 * 24 * 3600  # how far ahead runs are materialized …
 SCHEDULE_AHEAD = 5  # … and how many of each schedule at most
+PERIODIC_JOBS = {  # celery-beat's schedule, by the names of its entries: the job, and how often it is done
+    "tick": ("runs.jobs.tick", TICK_SECONDS),
+    "notifications": ("notifications.jobs.sweep", 2),  # behind the bells; what is to be tried again
+}
 LEASE_SECONDS = 20
 LEASE_RENEW_SECONDS = 5
 WORKER_PLACES = whole_number("WORKER_PLACES", 8, "how many runs a worker runs at once", minimum=1)
