@@ -4,7 +4,9 @@
 Slack (a webhook's) is printed as the JSON that it is.
 """
 
+import html
 import json
+import re
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,12 +51,19 @@ def texts(part: Any) -> Iterator[str]:
             yield from texts(each)
     elif isinstance(part, dict):
         if isinstance(part.get("text"), str) and "type" in part:
-            yield part["text"]
+            yield plain(part["text"])
         for name in ("text", "fields", "elements", "blocks", "attachments"):
             if isinstance(part.get(name), (dict, list)):
                 yield from texts(part[name])
         if "url" in part:
             yield part["url"]
+
+
+def plain(text: str) -> str:
+    """Return Slack's text as it reads: `<address|label>` is a link, `<!date^…|time>` a time."""
+    text = re.sub(r"<!date[^|>]*\|([^>]*)>", r"\1", text)
+    text = re.sub(r"<(https?:[^|>]*)\|([^>]*)>", r"\2: \1", text)
+    return html.unescape(text)
 
 
 if __name__ == "__main__":
