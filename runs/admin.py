@@ -3,11 +3,11 @@
 from contextlib import suppress
 from typing import Any
 
-from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.contrib import admin
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -34,7 +34,7 @@ for _model in (
 
 
 class VerbAdmin(ModelAdmin):
-    """Saves through verbs; what a verb refuses is said above the form."""
+    """Saves through verbs; what a verb refuses is said in the form, which keeps what was typed."""
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -42,9 +42,29 @@ class VerbAdmin(ModelAdmin):
         """Show the form, or what is wrong with it."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except ValidationError as error:
-            self.message_user(request, " ".join(error.messages), messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+        except ValidationError as error:  # nothing is kept: Django's view is a transaction
+            request.refusal = error  # type: ignore[attr-defined]  read below, when the form is shown again
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> type[ModelForm]:
+        """Return the form; with what a verb said of it just now, so that it is not valid."""
+        form: type[ModelForm] = super().get_form(request, obj, change=change, **options)
+        refusal = getattr(request, "refusal", None)
+        return _refused(form, refusal) if refusal else form
+
+
+def _refused(form: type[ModelForm], refusal: ValidationError) -> type[ModelForm]:
+    said = refusal.message_dict if hasattr(refusal, "error_dict") else {NON_FIELD_ERRORS: refusal.messages}
+
+    class RefusedForm(form):  # type: ignore[valid-type,misc]
+        def _post_clean(self) -> None:
+            """Say each thing at its field (`parameters.day`: at parameters), else above the form."""
+            super()._post_clean()
+            for name, words in said.items():
+                field = name.partition(".")[0]
+                self.add_error(field if field in self.fields else None, words)
+
+    return RefusedForm
 
 
 @admin.register(Deployment)
