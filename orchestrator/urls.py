@@ -10,6 +10,7 @@ websocket_urlpatterns = [*routing.websocket_urlpatterns, re_path("", Nowhere.as_
 urlpatterns = [
     path("", include("runs.urls")),
     path("", include("flows.urls")),
+    path("", include("notifications.urls")),
     path("", include("teams.urls")),
     path("api/", include("orchestrator.api_urls")),
     path("admin/", admin.site.urls),

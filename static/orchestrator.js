@@ -270,14 +270,28 @@
     setTimeout(() => { button.textContent = said; }, 1200);
   }
 
+  // --- Writing into a field: the usual words, a name that a template knows ---
+
+  function write(field, text, { replace }) {
+    if (replace) field.select();
+    field.focus();
+    field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  function beButtons() { // without a script they are what they look like: words to read
+    for (const name of all("[data-insert]")) { name.role = "button"; name.tabIndex = 0; }
+  }
+
   // --- Events ---
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest?.("[data-theme-switch], [data-copy], [data-copy-from], [data-show-fresh]");
+    const target = event.target.closest?.("[data-theme-switch], [data-copy], [data-copy-from], [data-show-fresh], [data-fill], [data-insert]");
     for (const menu of all("details[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
     if (!target) return;
     if (target.matches("[data-theme-switch]")) switchTheme();
     else if (target.matches("[data-show-fresh]")) showFresh(target.closest(".fresh"));
+    else if (target.matches("[data-fill]")) write(one(target.dataset.fill), target.dataset.text, { replace: true });
+    else if (target.matches("[data-insert]")) write(one(target.dataset.insert), `{{ ${target.textContent} }}`, { replace: false });
     else copy(target, target.dataset.copy ?? one(target.dataset.copyFrom)?.textContent ?? "");
   });
   document.addEventListener("keydown", (event) => {
@@ -285,6 +299,7 @@
       const menu = one("details[data-menu][open]");
       if (menu) { menu.open = false; one("summary", menu).focus(); }
     }
+    if (event.key === "Enter" && event.target.matches?.("[data-insert]")) event.target.click();
     const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const field = one("[data-search]");
@@ -306,6 +321,7 @@
   document.addEventListener("visibilitychange", () => { if (!document.hidden) live.hurry(); });
   window.addEventListener("pageshow", (event) => { if (event.persisted) live.begin(); });
 
+  beButtons();
   tellTimeZone();
   setInterval(countOn, 1000);
   countOn();

@@ -31,9 +31,19 @@ class User(AbstractUser):
     )
 
     @cached_property
+    def roles(self) -> "dict[UUID, str]":
+        """The role in each team that this user is a member of; read once for each request (one query)."""
+        return dict(Membership.objects.filter(user=self).order_by("team_id").values_list("team_id", "role"))
+
+    @property
     def team_ids(self) -> "list[UUID]":
-        """The ids of the teams that this user is a member of; read once for each request (one query)."""
-        return list(Membership.objects.filter(user=self).order_by("team_id").values_list("team_id", flat=True))
+        """The ids of the teams that this user is a member of."""
+        return list(self.roles)
+
+    @property
+    def admin_team_ids(self) -> "list[UUID]":
+        """The ids of the teams that this user administers."""
+        return [team_id for team_id, role in self.roles.items() if role == Role.ADMIN]
 
     @classmethod
     def first_admin(cls) -> "User":

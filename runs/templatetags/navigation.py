@@ -13,7 +13,13 @@ from runs.reads import running_count
 register = template.Library()
 _CURRENT = mark_safe(' aria-current="page"')
 
-_PLACES = {"home": ("home",), "runs": ("run",), "flows": ("flow",), "deployments": ("deployment", "schedule")}
+_PLACES = {
+    "home": ("home",),
+    "runs": ("run",),
+    "flows": ("flow",),
+    "deployments": ("deployment", "schedule"),
+    "notifications": ("notification",),
+}
 
 
 @register.simple_tag(takes_context=True)
