@@ -23,7 +23,7 @@ _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1
 # Characters that show nothing, or turn the direction of what follows.
 _UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # A run's lines may have ids this much later than its end: another process of it wrote them.
-_LATE: Final = timedelta(minutes=1)
+_LATE: Final = timedelta(minutes=2)
 
 
 def plain(text: str, limit: int = MAX_REASON) -> str:
@@ -50,22 +50,20 @@ def without_traceback(text: str) -> str:
     return next((part.strip() for part in reversed(after.splitlines()) if part.strip()), _TRACEBACK)
 
 
-def last_log_lines(run_id: UUID, attempt: int, most: int, until: datetime, zone: tzinfo) -> list[str]:
+def last_log_lines(run_id: UUID, attempt: int, most: int, *, zone: tzinfo, until: datetime | None = None) -> list[str]:
     """Return the last log and printed lines of an attempt, oldest first: `16:21:37 ERROR no rows` (one query).
 
     Args:
         most: How many at most.
-        until: When what is told happened: later lines (of a later attempt) are left out.
         zone: Times are told in it.
+        until: When the attempt ended, for one that another followed: the search begins there, not at the log's end.
     """
     if not most:
         return []
-    found = (
-        Log.objects.filter(flow_run=run_id, attempt=attempt, level__gte=_INFO, id__lt=_ceiling(until + _LATE))
-        .order_by("-id")
-        .annotate(shown=Left("message", _READ))
-        .values_list("time", "level", "shown")[:most]
-    )
+    lines = Log.objects.filter(flow_run=run_id, attempt=attempt, level__gte=_INFO)
+    if until is not None:
+        lines = lines.filter(id__lt=_ceiling(until + _LATE))
+    found = lines.order_by("-id").annotate(shown=Left("message", _READ)).values_list("time", "level", "shown")[:most]
     return [_log_line(time.astimezone(zone), level, text) for time, level, text in found][::-1]
 
 

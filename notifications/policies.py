@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -71,12 +72,13 @@ def create_policy(
     }
     fields, to = _checked_fields(team, given, destinations)
     fields.setdefault("name", _default_name(team, fields, to))
+    policy = Policy(team=team, created_by=user, **fields)
     try:
         with transaction.atomic():
-            policy = Policy.objects.create(team=team, created_by=user, **fields)
+            policy.save(force_insert=True)
             _subscribe(policy, to)
     except IntegrityError:
-        raise _taken(fields["name"]) from None
+        raise _conflict(team, policy.pk, fields["name"]) from None
     return policy
 
 
@@ -99,7 +101,7 @@ def update_policy(policy: Policy, *, user: User | None, **changes: Any) -> Polic
             if to:
                 _subscribe(policy, to)
     except IntegrityError:
-        raise _taken(policy.name) from None
+        raise _conflict(policy.team, policy.pk, policy.name) from None
     return policy
 
 
@@ -137,10 +139,7 @@ def test_policy(
         raise ValidationError({"run": "Choose a run of the policy's own team."})
     run = run or matching_run(policy)
     destinations = list(policy.destinations.order_by("name", "id"))
-    contents = [
-        composing.test_content_of_run(policy, run) if run else composing.sample_content(policy, destination)
-        for destination in destinations
-    ]
+    contents = [composing.policy_test_content(policy, destination, run) for destination in destinations]
     # at once, since each may take its full time; the threads touch no database
     with ThreadPoolExecutor(_SENDERS) as pool:
         answers = list(pool.map(send_now, destinations, contents))
@@ -217,5 +216,8 @@ def _set_paused(policy: Policy, paused: bool) -> Policy:
     return policy
 
 
-def _taken(name: str) -> ValidationError:
-    return ValidationError({"name": f"There is a policy called “{name}” already. Choose another name."})
+def _conflict(team: Team, id: UUID, name: str) -> ValidationError:
+    """What a write that broke a constraint ran into: a name that is taken, else a destination that is gone."""
+    if Policy.objects.filter(team=team, name=name).exclude(pk=id).exists():
+        return ValidationError({"name": f"There is a policy called “{name}” already. Choose another name."})
+    return ValidationError({"destinations": "A destination was deleted a moment ago. Choose again."})

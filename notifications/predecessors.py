@@ -1,8 +1,10 @@
 """What came before a run: whether its failure is one more of the same, or its success the end of a failure."""
 
+from datetime import datetime
+from itertools import takewhile
 from typing import Final
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from notifications.events import BROKEN
 from notifications.models import Delivery
@@ -20,6 +22,21 @@ def broke_before(run: FlowRun) -> bool:
     Of the same deployment, else of the flow without one (subflow runs among themselves). Runs that were cancelled or
     skipped are passed over. One query, which reads at most 50 runs by index.
     """
+    state_type = _ended_before(run).values_list("state_type", flat=True).first()
+    return state_type in _BROKEN
+
+
+def failures_before(run: FlowRun, most: int) -> list[datetime]:
+    """Return when the runs before an ended one failed or crashed, newest first, back to the last that did not.
+
+    As `broke_before` counts them, at most `most` (one query).
+    """
+    found = _ended_before(run).values_list("state_type", "end_time")[:most]
+    return [ended_at for state_type, ended_at in takewhile(lambda one: one[0] in _BROKEN, found)]
+
+
+def _ended_before(run: FlowRun) -> QuerySet[FlowRun]:
+    """The runs whose failure or success a run's own follows, that which ended last first."""
     ended_at = run.end_time or run.state_time
     mine = FlowRun.objects.filter(expected_start__lte=ended_at)
     mine = mine.filter(deployment=run.deployment_id) if run.deployment_id else mine.filter(flow=run.flow_id)
@@ -31,8 +48,7 @@ def broke_before(run: FlowRun) -> bool:
     if not run.deployment_id:
         subflow = Q(trigger=Trigger.SUBFLOW)
         before = before.filter(subflow if run.trigger == Trigger.SUBFLOW else ~subflow)
-    state_type = before.order_by("-end_time", "-id").values_list("state_type", flat=True).first()
-    return state_type in _BROKEN
+    return before.order_by("-end_time", "-id")
 
 
 def has_recovered(run: FlowRun) -> bool:

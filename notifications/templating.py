@@ -21,10 +21,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_SOURCE: Final = 10_000
 MAX_OUTPUT: Final = 4_000
-MAX_TEXT: Final = 10_000  # of a text that a filter makes
+MAX_TEXT: Final = 5_000  # of a text that a filter makes
 MAX_ITEMS: Final = 50  # that a loop sees
 MAX_DEPTH: Final = 60  # of the parsed template
-MAX_COST: Final = 20_000  # nodes that rendering can meet
+MAX_COST: Final = 50_000  # nodes that rendering can meet …
+_COST_OF_FILTER: Final = 10  # … a filter counting for so many: it may go through a long text
 MAX_LOOPS: Final = 2  # inside each other
 
 Context = Mapping[str, Any]
@@ -341,13 +342,14 @@ class _Walk:
             raise TemplateError(1, "it does too much: use fewer loops, or shorter ones")
 
     def _cost(self, node: nodes.Node, local: frozenset[str], depth: int, loops: int) -> int:
-        """How many nodes rendering this one can meet, at most."""
+        """How many nodes rendering this one can meet at most, filters counting for more."""
         if depth > MAX_DEPTH:
             raise TemplateError(node.lineno, "it is nested too deeply")
         self._refuse(node, local)
         if isinstance(node, nodes.For):
             return self._cost_of_loop(node, local, depth, loops)
-        return 1 + sum(self._cost(child, local, depth + 1, loops) for child in node.iter_child_nodes())
+        own = _COST_OF_FILTER if isinstance(node, nodes.Filter) else 1
+        return own + sum(self._cost(child, local, depth + 1, loops) for child in node.iter_child_nodes())
 
     def _cost_of_loop(self, node: nodes.For, local: frozenset[str], depth: int, loops: int) -> int:
         if loops == MAX_LOOPS:
