@@ -25,6 +25,7 @@ from orchestrator import __version__
 TOTAL_SECONDS = 10.0
 BODY_BYTES = 64 * 1024
 _CONNECT_SECONDS = 4.0  # for one of a name's addresses: a dead IPv6 way leaves time for IPv4
+_GRACE_SECONDS = 0.5
 _MAX_URL = 2_000
 _READ_BYTES = 16 * 1024
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?|\[[0-9a-f:.]+(?:%[\w.~-]+)?\]", re.IGNORECASE)
@@ -95,11 +96,14 @@ def post(
     The host's name is resolved once, all its addresses are checked, and the connection goes to one of those. Redirects
     are not followed. Of the answer's body `body_bytes` are read as they come, undecoded, and then the line is cut.
     """
-    exchange = _Exchange(url, body, headers, time.monotonic() + total_seconds, body_bytes)
+    try:
+        exchange = _Exchange(url, body, headers, time.monotonic() + total_seconds, body_bytes)
+    except ValueError:
+        return Reply(text="The address cannot be read.", is_final=True)
     try:
         return within(total_seconds, exchange.run, exchange.stop)
     except Overdue:
-        return exchange.reply() or Reply(text=f"No answer within {total_seconds:g} seconds.")
+        return exchange.reply() or Reply(text=f"{exchange.place} did not answer within {total_seconds:g} seconds.")
     except _Refused as refused:
         return Reply(text=str(refused), is_final=True)
     except Exception as error:  # a network begins here; the text of an unknown error could hold the address
@@ -133,6 +137,8 @@ class _Exchange:
             self._read()
             return self.reply() or Reply()
         finally:
+            if self._response is not None:
+                self._response.close()  # it holds the socket open, too
             if self._socket is not None:
                 self._socket.close()
 
@@ -189,8 +195,8 @@ class _Exchange:
             self._received += piece
 
     def _remaining(self) -> float:
-        """Seconds; never 0, which would mean "do not wait" to a socket."""
-        return max(0.01, self._ends_at - time.monotonic())
+        """Seconds for one wait on a socket: a little longer than `within` waits, which then tells why it ended."""
+        return max(0.0, self._ends_at - time.monotonic()) + _GRACE_SECONDS
 
 
 def redirect_target(reply: Reply) -> str:
