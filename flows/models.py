@@ -66,6 +66,8 @@ class WorkQueue(models.Model):
     name = models.CharField(max_length=100, default=DEFAULT_QUEUE)
     description = models.TextField(blank=True)
     paused = models.BooleanField(default=False)
+    limit = models.PositiveIntegerField(null=True, blank=True, help_text="Runs in progress at once; empty: no limit.")
+    priority = models.SmallIntegerField(default=0, help_text="Queues with a higher one are served first.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OwnedQuerySet.as_manager()
@@ -85,6 +87,20 @@ class WorkQueue(models.Model):
     def celery_queue(self) -> str:
         """The Celery queue on which this queue's wake-ups are sent."""
         return f"orchestrator.queue.{self.id}"
+
+
+class Collision(models.TextChoices):
+    """What becomes of a run that comes while its deployment's limit is reached."""
+
+    WAIT = "wait", "It waits"
+    CANCEL = "cancel", "It is cancelled"
+
+
+class OnDeadline(models.TextChoices):
+    """What is done with a run that has not ended by its deadline."""
+
+    NOTHING = "nothing", "Nothing but telling"
+    CANCEL = "cancel", "Cancel it"
 
 
 class Deployment(models.Model):
@@ -108,6 +124,17 @@ class Deployment(models.Model):
     tags = models.JSONField(default=list, blank=True)
     queue = models.ForeignKey(WorkQueue, on_delete=models.PROTECT, related_name="deployments")
     paused = models.BooleanField(default=False)
+    limit = models.PositiveIntegerField(null=True, blank=True, help_text="Runs in progress at once; empty: no limit.")
+    collision = models.CharField(max_length=8, choices=Collision.choices, default=Collision.WAIT)
+    crash_reruns = models.PositiveSmallIntegerField(default=0, help_text="How often a run that crashed is run again.")
+    late_after_seconds = models.PositiveIntegerField(default=60, help_text="A run that waits longer is Late.")
+    expected_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="A run that takes longer is overrunning; empty: nobody minds."
+    )
+    deadline_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Counted from the time that a run is due; empty: none."
+    )
+    on_deadline = models.CharField(max_length=8, choices=OnDeadline.choices, default=OnDeadline.NOTHING)
     declared = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
