@@ -22,7 +22,10 @@ class ApiError(click.ClickException):
         """Keep the problem; `field` is named where the message does not name it."""
         message = str(problem.get("message") or f"The server answered {status}.")
         field = re.sub(r"^schedules\.\d+\.", "", str(problem.get("field") or ""))
-        if field not in {"", "expression"} and field.rpartition(".")[2].removesuffix("s") not in message:
+        if (
+            field not in {"", "expression", "destinations"}
+            and field.rpartition(".")[2].removesuffix("s") not in message
+        ):
             message = f"{field}: {message}"
         super().__init__(message)
         self.status = status

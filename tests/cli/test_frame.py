@@ -47,7 +47,18 @@ def test_every_command_has_help_with_an_example(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["deploy", "deployment run", "deployment schedule set", "flow-run ls", "flow-run watch", "token create"],
+    [
+        "deploy",
+        "deployment run",
+        "deployment schedule set",
+        "deployment mute",
+        "flow-run ls",
+        "flow-run watch",
+        "token create",
+        "notification create",
+        "notification deliveries",
+        "destination create",
+    ],  # fmt: skip
 )
 def test_help_of_verbs_has_an_example(cli: Cli, verb: str) -> None:
     assert f"orchestrator {verb} " in cli(*verb.split(), "--help").stdout
