@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models.functions import Left
 
-from notifications.templating import MAX_ITEMS
+from notifications.template_filters import MAX_ITEMS
 from runs.models import Log
 from runs.presentation import level_name
 

@@ -6,8 +6,7 @@ among the attributes of an object; and what a template may cost is bounded befor
 `MAX_ITEMS` items and filters cut what they make.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from operator import add, floordiv, mod, mul, sub, truediv
@@ -19,11 +18,11 @@ from jinja2.exceptions import TemplateRuntimeError
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from notifications.template_filters import FILTERS, MAX_ITEMS, MAX_TEXT, TESTS, items, shown
+
 MAX_SOURCE: Final = 10_000
 MAX_OUTPUT: Final = 4_000
-MAX_TEXT: Final = 5_000  # of a text that a filter makes
-MAX_ITEMS: Final = 50  # that a loop sees
-MAX_DEPTH: Final = 60  # of the parsed template
+MAX_DEPTH: Final = 40  # of the parsed template
 MAX_COST: Final = 50_000  # nodes that rendering can meet …
 _COST_OF_FILTER: Final = 10  # … a filter counting for so many: it may go through a long text
 MAX_LOOPS: Final = 2  # inside each other
@@ -142,110 +141,6 @@ def _cut(pieces: Iterator[str]) -> str:
     return "".join(made)
 
 
-# ── filters ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def shown(value: Any) -> Any:
-    """Return a value as it stands in a text: lists with commas, objects as JSON, nothing for none; texts are cut."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return _join(value, ", ")
-    if isinstance(value, Mapping):
-        return json.dumps(value, ensure_ascii=False, default=str)[:MAX_TEXT]
-    if isinstance(value, str):
-        return str(value)[:MAX_TEXT]
-    return value
-
-
-def _text(value: Any) -> str:
-    return str(shown(value))
-
-
-def _items(value: Any) -> list[Any]:
-    """What a loop goes over: `MAX_ITEMS` items, of an object its names; never the characters of a text."""
-    if isinstance(value, list | tuple):
-        return list(value[:MAX_ITEMS])
-    if isinstance(value, Mapping):
-        return list(value)[:MAX_ITEMS]
-    raise TemplateRuntimeError("only a list can be gone through with “for”")
-
-
-def _join(value: Any, separator: str = ", ") -> str:
-    return _text(separator)[:100].join(_text(item)[: MAX_TEXT // MAX_ITEMS] for item in _items(value))
-
-
-def _replace(value: Any, old: str, new: str) -> str:
-    text, old, new = _text(value), _text(old), _text(new)
-    if len(text) + text.count(old) * len(new) > 10 * MAX_TEXT:
-        raise TemplateRuntimeError("“replace” would make a text that is too long")
-    return text.replace(old, new)[:MAX_TEXT]
-
-
-def _truncate(value: Any, length: int = 255, end: str = "…") -> str:
-    text, end = _text(value), _text(end)[:100]
-    return text if len(text) <= int(length) else text[: max(int(length) - len(end), 0)] + end
-
-
-def _default(value: Any, other: Any = "", boolean: bool = False) -> Any:
-    return other if isinstance(value, StrictUndefined) or (boolean and not value) else value
-
-
-def _length(value: Any) -> int:
-    if isinstance(value, str | list | tuple | Mapping):
-        return len(value)
-    raise TemplateRuntimeError("“length” takes a text or a list")
-
-
-def _at(index: int) -> Callable[[Any], Any]:
-    def one(value: Any) -> Any:
-        items = value if isinstance(value, str) else _items(value)
-        return items[index] if items else ""
-
-    return one
-
-
-def _number(convert: Callable[..., Any]) -> Callable[..., Any]:
-    def converted(value: Any, default: Any = 0) -> Any:
-        try:
-            return convert(value[:100] if isinstance(value, str) else value)
-        except (TypeError, ValueError, OverflowError):
-            return default
-
-    return converted
-
-
-def _round(value: Any, digits: int = 0) -> Any:
-    if not isinstance(value, int | float):
-        raise TemplateRuntimeError("“round” takes a number")
-    rounded = round(float(value), max(0, min(int(digits), 15)))
-    return rounded if digits else int(rounded)
-
-
-_FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    "upper": lambda value: _text(value).upper(),
-    "lower": lambda value: _text(value).lower(),
-    "title": lambda value: _text(value).title(),
-    "capitalize": lambda value: _text(value).capitalize(),
-    "trim": lambda value: _text(value).strip(),
-    "string": _text,
-    "replace": _replace,
-    "truncate": _truncate,
-    "default": _default,
-    "d": _default,
-    "length": _length,
-    "count": _length,
-    "join": _join,
-    "first": _at(0),
-    "last": _at(-1),
-    "int": _number(int),
-    "float": _number(float),
-    "round": _round,
-    "tojson": lambda value: json.dumps(value, ensure_ascii=False, default=str)[:MAX_TEXT],
-}
-_TESTS: Final = ("defined", "undefined", "none", "string", "number", "mapping", "true", "false", "even", "odd")
 _ITEMS: Final = "items of a loop"  # a filter's name that no template can write
 
 
@@ -288,10 +183,13 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 def _made_environment() -> _Environment:
-    made = _Environment(undefined=StrictUndefined, finalize=shown, trim_blocks=True, lstrip_blocks=True, cache_size=0)
+    # Not optimized: folding constants costs the square of a template's depth, and would run filters while it compiles.
+    made = _Environment(
+        undefined=StrictUndefined, finalize=shown, trim_blocks=True, lstrip_blocks=True, cache_size=0, optimized=False
+    )
     made.globals.clear()
-    made.filters = {**_FILTERS, _ITEMS: _items}
-    made.tests = {name: made.tests[name] for name in _TESTS}
+    made.filters = {**FILTERS, _ITEMS: items}
+    made.tests = {name: made.tests[name] for name in TESTS}
     return made
 
 
@@ -376,9 +274,9 @@ class _Walk:
             if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
                 _refuse_part(node, node.node.name, node.arg.value, local)
         elif isinstance(node, nodes.Filter):
-            _refuse_unknown(node, "filter", _FILTERS)
+            _refuse_unknown(node, "filter", FILTERS)
         elif isinstance(node, nodes.Test):
-            _refuse_unknown(node, "test", _TESTS)
+            _refuse_unknown(node, "test", TESTS)
 
 
 def _refuse_name(node: nodes.Name, local: frozenset[str]) -> None:
