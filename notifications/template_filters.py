@@ -67,8 +67,8 @@ def _length(value: Any) -> int:
 
 def _at(index: int) -> Callable[[Any], Any]:
     def one(value: Any) -> Any:
-        items = value if isinstance(value, str) else items(value)
-        return items[index] if items else ""
+        found = value if isinstance(value, str) else items(value)
+        return found[index] if found else ""
 
     return one
 
