@@ -1,15 +1,22 @@
 """The administration: it looks, it saves through the verbs, and it says what a verb refuses."""
 
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
 
-from flows.models import Schedule, WorkQueue
+from flows.models import Deployment, Schedule, WorkQueue
+from notifications.models import Delivery, Destination, Message, Mute, Policy
+from orchestrator.encryption import Secret
 from runs.models import FlowRun
 from teams.models import ApiToken, Membership, Team, User
+from tests.notifications.receiving import Receiver, Reply
 from tests.pages import sample
 
 
@@ -18,6 +25,14 @@ def made(db: None) -> dict[str, Any]:
     made = sample.typical()
     ApiToken.issue(name="ci", user=made["admin"], team=made["team"])
     return made
+
+
+@pytest.fixture
+def receiver(settings: Settings) -> Iterator[Receiver]:
+    settings.ALLOW_PRIVATE_ADDRESSES = True
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
 
 
 def address(row: Any, page: str = "change") -> str:
@@ -135,3 +150,140 @@ def test_a_revoked_token_is_gone(reader: Client, made: dict[str, Any]) -> None:
     token = ApiToken.objects.get()
     reader.post(address(token, "delete"), {"post": "yes"})
     assert not ApiToken.objects.exists()
+
+
+@pytest.fixture
+def told(made: dict[str, Any]) -> dict[str, Any]:
+    """A policy with a destination, and a message about the newest run that could not be delivered."""
+    team, run = made["team"], FlowRun.objects.filter(state_type="FAILED").first()
+    config = Secret.of({"url": "https://hooks.slack.com/services/T0/B0/s3cr3t"})
+    destination = Destination.objects.create(team=team, name="#data", kind="slack", config=config, summary="slack/…")
+    policy = Policy.objects.create(team=team, name="broken", events=["FAILED"], flows=[run.flow.slug])
+    policy.destinations.add(destination)
+    there = {"team": team, "policy": policy, "destination": destination}
+    answers = [{"at": "2026-01-01T00:00:00Z", "ok": False, "text": "404 no_service", "seconds": 0.1}]
+    content = {"title": "It failed", "text": "It failed at noon."}
+    message = Message.objects.create(**there, state="failed", tries=1, answers=answers, content=content)
+    event = {"flow_run": run, "attempt": 1, "event": "FAILED", "occurred_at": timezone.now(), "subject": run.flow_id}
+    delivery = Delivery.objects.create(**there, **event, message=message)
+    return {"destination": destination, "policy": policy, "message": message, "delivery": delivery, "run": run}
+
+
+def test_notifications_are_listed_and_read(reader: Client, told: dict[str, Any]) -> None:
+    Mute.objects.create(deployment=Deployment.objects.first(), until=timezone.now() + timedelta(hours=1))
+    test_every_list_and_form_answers(reader, told)
+    message = reader.get(address(told["message"])).content.decode()
+    assert "It failed at noon." in message
+    assert "404 no_service" in message
+    assert told["run"].name in message
+    listed = reverse("admin:notifications_delivery_changelist")
+    for status, count in (("failed", 1), ("waiting", 0)):
+        shown = reader.get(listed, {"status": status, "q": told["run"].name}).context["cl"]
+        assert len(shown.result_list) == count
+
+
+def test_a_destinations_address_is_entered_and_never_shown(reader: Client, made: dict[str, Any]) -> None:
+    url = "https://hooks.slack.com/services/T0/B0/s3cr3tpart"
+    new = {"team": str(made["team"].pk), "kind": "slack", "name": "#data", "address": url, "secret": ""}
+    response = reader.post(address(Destination(), "add"), new, follow=True)
+    destination = Destination.objects.get()
+    assert destination.config.reveal()["url"] == url
+    form = reader.get(address(destination)).content.decode()
+    assert "s3cr3tpart" not in response.content.decode() + form
+    assert reader.post(address(destination), {"name": "#alerts", "address": "", "secret": ""}).status_code == 302
+    destination.refresh_from_db()
+    assert (destination.name, destination.config.reveal()["url"]) == ("#alerts", url)
+
+
+def test_a_refused_destination_keeps_its_name_and_not_its_address(reader: Client, made: dict[str, Any]) -> None:
+    new = {"team": str(made["team"].pk), "kind": "slack", "name": "#data", "address": "s3cr3t nonsense", "secret": ""}
+    response = reader.post(address(Destination(), "add"), new)
+    form = response.context["adminform"].form
+    assert form.errors["address"]
+    assert form["name"].value() == "#data"
+    assert "s3cr3t nonsense" not in response.content.decode()
+    assert not Destination.objects.exists()
+
+
+def test_a_webhooks_signing_secret_is_shown_once(reader: Client, made: dict[str, Any]) -> None:
+    new = {
+        "team": str(made["team"].pk),
+        "kind": "webhook",
+        "name": "",
+        "address": "https://example.com/h",
+        "secret": "",
+    }
+    shown = reader.post(address(Destination(), "add"), new, follow=True).content.decode()
+    secret = Destination.objects.get().config.reveal()["secret"]
+    assert secret in shown
+    assert secret not in reader.get(address(Destination.objects.get())).content.decode()
+
+
+def test_a_policy_is_made_changed_and_paused_through_verbs(reader: Client, told: dict[str, Any]) -> None:
+    flow = told["run"].flow.slug
+    new = {
+        "team": str(told["policy"].team_id), "name": "", "events": ["FAILED", "RECOVERED"], "flows": f"{flow}\n",
+        "deployments": "", "tags": "prod\nEU", "send_to": [str(told["destination"].pk)], "message": "{{ flow.name }}",
+        "log_lines": "3", "timezone": "Europe/Paris", "burst_limit": "10", "long_running_seconds": "",
+    }  # fmt: skip
+    assert reader.post(address(Policy(), "add"), new).status_code == 302
+    policy = Policy.objects.exclude(pk=told["policy"].pk).get()
+    assert (policy.events, policy.flows, policy.tags) == (["FAILED", "RECOVERED"], [flow], ["prod", "EU"])
+    assert list(policy.destinations.all()) == [told["destination"]]
+    changed = {**new, "name": "renamed", "tags": "", "paused": "on"}
+    assert reader.post(address(policy), changed).status_code == 302
+    policy.refresh_from_db()
+    assert (policy.name, policy.tags, policy.paused, policy.log_lines) == ("renamed", [], True, 3)
+
+
+def test_a_refused_policy_keeps_what_was_typed(reader: Client, told: dict[str, Any]) -> None:
+    policy = told["policy"]
+    form = {
+        "name": "kept", "events": ["FAILED"], "flows": "no-such-flow", "send_to": [str(told["destination"].pk)],
+        "message": "{{ flow.nmae }}", "log_lines": "5", "burst_limit": "10",
+    }  # fmt: skip
+    shown = reader.post(address(policy), form).context["adminform"].form
+    assert "line 1" in shown.errors["message"][0]
+    assert "no-such-flow" in shown.errors["flows"][0]
+    assert (shown["name"].value(), shown["flows"].value()) == ("kept", "no-such-flow")
+    policy.refresh_from_db()
+    assert policy.name == "broken"
+
+
+def test_messages_and_deliveries_are_sent_again(reader: Client, told: dict[str, Any]) -> None:
+    for row in (told["message"], told["delivery"]):
+        Message.objects.update(state="failed")
+        form = {"action": "send_again", "_selected_action": [str(row.pk)]}
+        page = reverse(f"admin:notifications_{row._meta.model_name}_changelist")
+        assert "1 message is sent again" in reader.post(page, form, follow=True).content.decode()
+        assert Message.objects.get().state == "waiting"
+        assert "waits to be sent already" in reader.post(page, form, follow=True).content.decode()
+
+
+def test_destinations_are_paused_and_tried_from_the_list(
+    reader: Client, told: dict[str, Any], receiver: Receiver
+) -> None:
+    page = reverse("admin:notifications_destination_changelist")
+    chosen = [str(told["destination"].pk)]
+    for verb, paused in (("pause", True), ("resume", False)):
+        reader.post(page, {"action": verb, "_selected_action": chosen})
+        assert (Destination.objects.get().paused_at is not None) is paused
+    Destination.objects.update(config=Secret.of({"url": f"{receiver.url}/hook"}))
+    receiver.then(Reply(404, b"no_service"), path="/hook")
+    assert (
+        "no_service" in reader.post(page, {"action": "test", "_selected_action": chosen}, follow=True).content.decode()
+    )
+
+
+def test_a_mute_is_made_and_deleted_through_verbs(reader: Client, made: dict[str, Any]) -> None:
+    deployment = made["deployments"]["flights"]
+    new = {"deployment": str(deployment.pk), "until_0": "2020-01-01", "until_1": "08:00", "reason": "moving"}
+    refused = reader.post(address(Mute(), "add"), new).context["adminform"].form
+    assert refused.errors["until"]
+    soon = timezone.localtime() + timedelta(days=1)
+    form = {**new, "until_0": f"{soon:%Y-%m-%d}", "until_1": f"{soon:%H:%M}"}
+    assert reader.post(address(Mute(), "add"), form).status_code == 302
+    mute = Mute.objects.get()
+    assert (mute.reason, mute.created_by) == ("moving", User.first_admin())
+    assert reader.post(address(mute, "delete"), {"post": "yes"}).status_code == 302
+    assert not Mute.objects.exists()
