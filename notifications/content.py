@@ -45,8 +45,17 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 def to_json(content: Content) -> dict[str, Any]:
     """Return it as the JSON object that `Message.content` holds."""
-    value: dict[str, Any] = msgspec.to_builtins(content)
+    value: dict[str, Any] = storable(msgspec.to_builtins(content))
     return value
+
+
+def storable(value: Any) -> Any:
+    """Return a JSON value without what PostgreSQL refuses in text: NUL and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {storable(key): storable(one) for key, one in value.items()}
+    return [storable(one) for one in value] if isinstance(value, list) else value
 
 
 def from_json(value: dict[str, Any]) -> Content:

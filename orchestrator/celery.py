@@ -19,6 +19,7 @@ app = Celery("orchestrator")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
 app.steps["worker"].add("runs.bootsteps:RunStep")
+app.steps["worker"].add("notifications.bootsteps:SendingStep")
 app.steps["consumer"].add("runs.bootsteps:BellStep")
 
 

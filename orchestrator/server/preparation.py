@@ -25,7 +25,7 @@ class Prepared:
 
 
 def prepare(say: Callable[[str], None], *, issue: bool = True) -> Prepared:
-    """Migrate the database and make the default team, its queue, the first admin and the tick's schedule entry.
+    """Migrate the database and make the default team, its queue, the first admin and the schedule's entries.
 
     Args:
         say: Gets a line for the person when something takes time.
@@ -39,14 +39,14 @@ def prepare(say: Callable[[str], None], *, issue: bool = True) -> Prepared:
     from django.conf import settings
 
     from flows.models import WorkQueue
-    from runs.periodic import ensure_tick
+    from runs.periodic import ensure_jobs
     from teams.models import Team, User
 
     migrate(say)
     team = Team.default()
     WorkQueue.default(team)
     admin = User.first_admin()
-    ensure_tick()
+    ensure_jobs()
     people = User.objects.filter(is_active=True).values_list("password", flat=True)
     return Prepared(
         database=describe_database(),

@@ -10,7 +10,7 @@ from flows.models import Flow, WorkQueue
 from orchestrator.sdk.states import StateType
 from runs import bells, dispatch
 from runs.models import FlowRun
-from runs.periodic import ensure_tick
+from runs.periodic import ensure_jobs
 from teams.models import Team
 
 NOW = timezone.now()
@@ -81,7 +81,8 @@ def test_a_step_that_fails_does_not_keep_the_others_from_running(
     assert rung == [(queue.celery_queue, None)]
 
 
-def test_the_tick_is_in_the_schedule_once(db: None) -> None:
-    first, second = ensure_tick(), ensure_tick()
-    assert first.pk == second.pk
-    assert (first.interval.every, first.interval.period) == (2, "seconds")
+def test_each_job_is_in_the_schedule_once(db: None) -> None:
+    first, second = ensure_jobs(), ensure_jobs()
+    assert [entry.pk for entry in first] == [entry.pk for entry in second]
+    assert [entry.name for entry in first] == ["orchestrator: tick", "orchestrator: notifications"]
+    assert (first[0].interval.every, first[0].interval.period) == (2, "seconds")
