@@ -4,7 +4,7 @@ About several events that were gathered: `notifications.grouping`.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -177,10 +177,10 @@ def _sample_context(policy: Policy, event: Event) -> dict[str, Any]:
 
 
 def _sample_more(policy: Policy, event: Event) -> str:
-    before = clock(_SAMPLE_TIME.replace(hour=19, minute=36), zone(policy.timezone))
+    before = clock(_SAMPLE_TIME - timedelta(minutes=45), zone(policy.timezone))
     if event == Event.RECOVERED:
         return f", after 3 failed runs since {before}"
-    return f"has been running for 45 m 37 s, since {before}; usually it takes 10 to 12 m"
+    return f"has been running for 45 m, since {before}; usually it takes 10 to 12 m"
 
 
 def _test_of(destination: Destination, text: str, policy: Policy | None = None) -> Content:
