@@ -1,5 +1,6 @@
 """Verbs on destinations, and finding one by what a person writes. Called through `notifications.actions`."""
 
+import logging
 from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import count
@@ -9,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from notifications import bells, composing
+from notifications import bells, composing, failing
 from notifications.models import Delivery, Destination, Message
 from notifications.transports import TRANSPORTS, Answer, Transport, transport
 from orchestrator.encryption import Secret, Unreadable
@@ -19,14 +20,8 @@ MAX_NAME: Final = 100
 MAX_ADDRESS: Final = 2_000
 MAX_ANSWER: Final = 500
 _COMPARED: Final = 200  # destinations of a kind, newest first, among which an address is looked for
-_HEALTHY: Final[dict[str, Any]] = {
-    "failures": 0,
-    "failing_since": None,
-    "retry_at": None,
-    "gave_up": False,
-    "admins_told_at": None,
-    "notice_dismissed_at": None,
-}
+
+_log = logging.getLogger(__name__)
 
 
 def create_destination(
@@ -51,7 +46,7 @@ def create_destination(
         raise ValidationError({"kind": problem})
     config = sender.parse(_checked_text("address", address), _checked_text("secret", secret))
     summary = sender.summary(config)
-    free = checked_name(name) if name else _free_name(team, f"{sender.label} {summary}")
+    free = checked_name(name) if name else _free_name(team, f"{sender.label} {_short(summary)}")
     try:
         with transaction.atomic():
             made = Destination.objects.create(
@@ -70,10 +65,10 @@ def change_destination(
     address: str | None = None,
     secret: str | None = None,
 ) -> tuple[Destination, str]:
-    """Change what is given; None leaves it as it is. A new address begins with no failures.
+    """Change what is given; an address or a secret that is empty stays as it is. A new one begins with no failures.
 
     Returns:
-        The destination, and what is shown now and never again, where the address or the secret changed.
+        The destination, and what is shown now and never again: a new secret; empty where it stayed.
 
     Raises:
         ValidationError: By `name`, `address` or `secret`.
@@ -82,10 +77,11 @@ def change_destination(
     once = ""
     if address or secret:
         sender = checked_kind(destination.kind)
-        config = _changed_config(destination, sender, address, secret)
+        old = _revealed(destination)
+        config = _changed_config(old, sender, address or "", secret or "")
         changes |= {"config": Secret.of(config), "summary": sender.summary(config)[:200]}
-        changes |= {"failures": 0, "failing_since": None, "retry_at": None}
-        once = sender.shown_once(config)
+        changes |= {"failures": 0, "refusals": 0, "failing_since": None, "retry_at": None}
+        once = sender.shown_once(config) if config.get("secret") != old.get("secret") else ""
     with transaction.atomic():
         try:
             with transaction.atomic():
@@ -107,7 +103,7 @@ def pause_destination(destination: Destination, *, user: User | None) -> Destina
 def resume_destination(destination: Destination, *, user: User | None) -> Destination:
     """Send there again, what waited first; failures before are forgotten."""
     with transaction.atomic():
-        Destination.objects.filter(pk=destination.pk).update(paused_at=None, **_HEALTHY)
+        failing.clear(destination.pk)
         destination.refresh_from_db()
         bells.ring([destination.pk])
     return destination
@@ -153,6 +149,9 @@ def send_now(destination: Destination, content: Any) -> Answer:
         return transport(destination.kind).send(destination.config.reveal(), content)
     except Unreadable as error:
         return Answer(ok=False, text=f"Its address cannot be read. {error}"[:MAX_ANSWER], is_final=True)
+    except Exception as error:  # a transport's fault: a person who tests wants to see that it failed
+        _log.exception("The test of the destination %s could not be sent", destination.pk)
+        return Answer(ok=False, text=f"This server could not send it: {type(error).__name__}. Its log says more.")
 
 
 def parse_to(text: str) -> tuple[str, str]:
@@ -169,7 +168,7 @@ def parse_to(text: str) -> tuple[str, str]:
     if kind == "mailto" and rest and not rest.startswith("//"):
         return "email", rest
     if kind in {"http", "https"} and rest.startswith("//"):
-        if rest.startswith("//hooks.slack.com/"):
+        if rest.startswith(("//hooks.slack.com/", "//hooks.slack-gov.com/")):
             return "slack", text
         raise ValidationError({"to": f"Say what answers there: slack:{text} or webhook:{text}."})
     if colon and rest.startswith("//") and len(rest) > 2:
@@ -192,8 +191,8 @@ def destination_for(team: Team, *, user: User | None, to: str) -> tuple[Destinat
         return found, ""
     try:
         kind, address = parse_to(to)
-    except ValidationError:
-        raise _no_destination(team, to) from None
+    except ValidationError as error:
+        raise error if "://" in to else _no_destination(team, to) from None
     try:
         if found := _with_address(team, kind, address):
             return found, ""
@@ -236,41 +235,42 @@ def free_names(name: str) -> Iterator[str]:
         yield f"{name[: MAX_NAME - 6]} {number}"
 
 
+def _short(summary: str) -> str:
+    """`hooks.slack.com/services/T0/B0` of `https://hooks.slack.com/services/T0/B0/…`."""
+    return (summary.partition("://")[2] or summary).removesuffix("…").rstrip("/")
+
+
 def _free_name(team: Team, name: str) -> str:
     start = name.strip()[: MAX_NAME - 6]
     taken = set(Destination.objects.filter(team=team, name__startswith=start[:50]).values_list("name", flat=True))
     return next(one for one in free_names(name) if one not in taken)
 
 
-def _changed_config(
-    destination: Destination, sender: Transport, address: str | None, secret: str | None
-) -> dict[str, Any]:
-    """Its config with another address, another secret, or both."""
+def _revealed(destination: Destination) -> dict[str, Any]:
+    """Its config; empty where it was stored under a key that is gone."""
     try:
-        old = destination.config.reveal()
-    except Unreadable as error:
-        if not address:
-            raise ValidationError({"address": str(error)}) from None
-        old = {}
-    if not address:
-        address = _address_of(old)
-    kept = old.get("secret", "") if secret is None else _checked_text("secret", secret)
-    return sender.parse(_checked_text("address", address), kept)
+        config: dict[str, Any] = destination.config.reveal()
+    except Unreadable:
+        return {}
+    return config
 
 
-def _address_of(config: dict[str, Any]) -> str:
-    return str(config.get("address") or config.get("url") or "")
+def _changed_config(old: dict[str, Any], sender: Transport, address: str, secret: str) -> dict[str, Any]:
+    """A config with another address, another secret, or both; a secret is kept under `secret`, its address as `url`."""
+    if not address and not old:
+        raise ValidationError({"address": str(Unreadable())})
+    if not address and "secret" not in old:
+        raise ValidationError({"secret": f"A destination of the kind {sender.label} has no secret of its own."})
+    kept = _checked_text("secret", secret) or old.get("secret", "")
+    return sender.parse(_checked_text("address", address) or old["url"], kept)
 
 
 def _with_address(team: Team, kind: str, address: str) -> Destination | None:
     """The destination with this address; what it signs with does not count (reads at most `_COMPARED`)."""
     wanted = _without_secret(checked_kind(kind).parse(_checked_text("address", address)))
     for found in Destination.objects.filter(team=team, kind=kind).order_by("-id")[:_COMPARED]:
-        try:
-            if _without_secret(found.config.reveal()) == wanted:
-                return found
-        except Unreadable:
-            continue
+        if _without_secret(_revealed(found)) == wanted:
+            return found
     return None
 
 
