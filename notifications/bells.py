@@ -1,7 +1,14 @@
-"""Bells that wake a sender. They carry no work: the sweep (`notifications.jobs`) stands behind each of them."""
+"""Bells that wake a sender. They carry no work: the sweep (`notifications.jobs`) stands behind each of them.
 
+A process rings at most once every `EVERY_SECONDS`, for all destinations at once: hundreds of runs that fail together
+would else cost their ingest hundreds of messages to the broker, and the workers as many looks at the same rows.
+"""
+
+import os
+import threading
+import time
 from collections.abc import Collection
-from functools import partial
+from functools import cache, partial
 from typing import Final
 from uuid import UUID
 
@@ -10,6 +17,7 @@ from django.db import transaction
 from runs import bells
 
 DELIVER_JOB: Final = "notifications.jobs.deliver"
+EVERY_SECONDS: Final = 0.1
 
 
 def ring(destination_ids: Collection[UUID]) -> None:
@@ -19,5 +27,38 @@ def ring(destination_ids: Collection[UUID]) -> None:
 
 
 def _send(destination_ids: frozenset[UUID]) -> None:
-    for destination_id in destination_ids:
-        bells.send_job(DELIVER_JOB, destination=str(destination_id))
+    _ringing(os.getpid()).ring(destination_ids)
+
+
+class _Ringing:
+    """Rings at once after a silence, else as soon as it may again; one a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: set[UUID] = set()
+        self._next = 0.0  # when it may ring, on the monotonic clock
+
+    def ring(self, destination_ids: Collection[UUID]) -> None:
+        with self._lock:
+            is_planned = bool(self._waiting)
+            self._waiting.update(destination_ids)
+            delay = self._next - time.monotonic()
+        if is_planned:
+            return
+        if delay <= 0:
+            self._ring_now()
+            return
+        timer = threading.Timer(delay, self._ring_now)
+        timer.daemon = True  # a process that ends first leaves it to the sweep
+        timer.start()
+
+    def _ring_now(self) -> None:
+        with self._lock:
+            destination_ids, self._waiting = self._waiting, set()
+            self._next = time.monotonic() + EVERY_SECONDS
+        bells.send_job(DELIVER_JOB, destinations=sorted(map(str, destination_ids)))
+
+
+@cache
+def _ringing(pid: int) -> _Ringing:
+    return _Ringing()
