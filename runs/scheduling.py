@@ -15,6 +15,9 @@ run that was looked at in time and only waits for a worker is never missed. The 
 - all: every time runs, at most `MAX_CAUGHT_UP` of them made a tick.
 - none: nothing that was missed runs; the last missed time stays visible as a Skipped run that says so.
 
+Times that were missed longer ago than the schedule's `catchup_seconds` are treated as under `none` by any policy. Runs
+that a person had made for past times (`runs.backfill`) are never skipped here.
+
 Workers must not be quicker than the tick after an outage: `FlowRunQuerySet.not_missed` leaves runs alone that were due
 long ago and whose schedule no tick has looked at since.
 """
@@ -29,10 +32,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
-from flows.models import Catchup, Deployment, Schedule
+from flows.models import Calendar, Catchup, Deployment, Schedule
 from flows.parameters import merge
 from flows.schedules import Spec
 from orchestrator.sdk.ids import uuid7
@@ -43,6 +46,7 @@ from runs.announcements import announce_on_commit
 from runs.clock import database_now
 from runs.models import MISSED_AFTER, FlowRun, Log, Trigger
 from runs.outbox import record_endings
+from runs.presentation import duration
 
 BATCH: Final = 200  # schedules a transaction
 MAX_SCHEDULES: Final = 20_000  # schedules a tick; the next tick goes on
@@ -70,9 +74,15 @@ def materialize(now: datetime) -> list[FlowRun]:
     made: list[FlowRun] = []
     for start in range(0, len(ids), BATCH):
         with transaction.atomic():
-            schedules = due.filter(pk__in=ids[start : start + BATCH]).select_related("deployment__queue")
-            made += _look_at(list(schedules.select_for_update(skip_locked=True, of=("self",))), now)
+            made += _look_at(_locked(due.filter(pk__in=ids[start : start + BATCH])), now)
     return made
+
+
+def _locked(schedules: Any) -> list[Schedule]:
+    """Lock schedules that nobody else works on, with what their runs carry (three queries; two without calendars)."""
+    unread = [f"deployment__{name}" for name in ("parameter_schema", "declared", "description")]
+    wanted = schedules.select_related("deployment").defer(*unread).prefetch_related("deployment__queue", "calendar")
+    return list(wanted.select_for_update(skip_locked=True, of=("self",)))
 
 
 def reschedule(deployment: Deployment) -> list[FlowRun]:
@@ -106,6 +116,37 @@ def reschedule(deployment: Deployment) -> list[FlowRun]:
     return made
 
 
+def recount(calendar: Calendar) -> list[FlowRun]:
+    """Make the upcoming runs of a calendar's schedules anew, after its days off changed. To be called in a transaction.
+
+    What was missed before is settled first; runs that are due and wait stay.
+
+    Returns:
+        The runs that were made.
+
+    Locks those schedules, `BATCH` by `BATCH`, then their upcoming runs.
+    """
+    now = database_now()
+    used = Schedule.objects.filter(calendar=calendar, active=True, deployment__paused=False)
+    ids = list(used.order_by("pk").values_list("pk", flat=True))
+    made: list[FlowRun] = []
+    for start in range(0, len(ids), BATCH):
+        schedules = list(
+            Schedule.objects.filter(pk__in=ids[start : start + BATCH])
+            .select_related("deployment__queue")
+            .prefetch_related("calendar")
+            .select_for_update(of=("self",))
+            .order_by("pk")
+        )
+        made += _look_at([each for each in schedules if each.tick_at and each.tick_at <= now], now)
+        upcoming = FlowRun.objects.unclaimed().filter(schedule__in=schedules, attempt=0)
+        _delete_later(upcoming, now)
+        for schedule in schedules:
+            schedule.materialized_until = schedule.tick_at = now
+        made = [run for run in made if run.expected_start <= now] + _look_at(schedules, now)
+    return made
+
+
 def withdraw(deployment: Deployment) -> None:
     """Delete a deployment's upcoming runs and cancel what waits for a worker, before the deployment is deleted."""
     now = database_now()
@@ -118,7 +159,7 @@ def withdraw(deployment: Deployment) -> None:
 
 def lock(deployment: Deployment) -> list[Schedule]:
     """Lock a deployment's schedules, so that no tick works on them, and return them."""
-    return list(deployment.schedules.select_for_update().order_by("pk"))
+    return list(deployment.schedules.select_for_update().prefetch_related("calendar").order_by("pk"))
 
 
 def inherited(deployment: Deployment) -> dict[str, Any]:
@@ -147,8 +188,11 @@ class _Missed:
     """The times of a schedule that came while no tick ran."""
 
     since: datetime  #: the first of them, or before it
+    until: datetime
     latest: datetime
     count: int  #: at most `MAX_COUNTED`
+    policy: str  #: latest or none
+    limit: int | None = None  #: the seconds that it was too old by, where that is why none runs
 
 
 def _look_at(schedules: Sequence[Schedule], now: datetime) -> list[FlowRun]:
@@ -164,10 +208,14 @@ def _look_at(schedules: Sequence[Schedule], now: datetime) -> list[FlowRun]:
 
 
 def _store(schedules: Sequence[Schedule]) -> None:
-    """Write how far locked schedules have come. As an upsert, since `bulk_update` costs five times as much."""
-    Schedule.objects.bulk_create(
-        schedules, update_conflicts=True, update_fields=["tick_at", "materialized_until"], unique_fields=["id"]
-    )
+    """Write how far locked schedules have come. One prepared statement: an upsert costs four times as much."""
+    columns = [Schedule._meta.get_field(name) for name in ("tick_at", "materialized_until", "id")]
+    rows = [
+        [column.get_db_prep_save(getattr(row, column.attname), connection) for column in columns] for row in schedules
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany("UPDATE flows_schedule SET tick_at = %s, materialized_until = %s WHERE id = %s", rows)
 
 
 def _plan(schedule: Schedule, now: datetime) -> _Plan | None:
@@ -177,11 +225,13 @@ def _plan(schedule: Schedule, now: datetime) -> _Plan | None:
         ahead = list(_ahead(spec, now))
         coming = ahead[0] if ahead else next(spec.times(now), None)
         plan = _Plan(schedule)
+        since = schedule.materialized_until
         late = schedule.tick_at is not None and now - schedule.tick_at > MISSED_AFTER
-        if late and schedule.catchup != Catchup.ALL:
+        if late:
             plan.missed = _missed(spec, schedule.tick_at - _MOMENT, now)
-        elif schedule.materialized_until < now:
-            plan.times += islice(_until(spec.times(schedule.materialized_until), now), MAX_CAUGHT_UP)
+            since = max(since, plan.missed.until if plan.missed else since)
+        if since < now and (schedule.catchup == Catchup.ALL or not late):
+            plan.times += islice(_until(spec.times(since), now), MAX_CAUGHT_UP)
     except (ValueError, KeyError, OSError) as error:
         _log.error("The schedule %s of deployment %s cannot be read: %s", schedule.pk, schedule.deployment_id, error)
         schedule.tick_at = None
@@ -220,11 +270,16 @@ def _next_look(ahead: list[datetime], coming: datetime | None) -> datetime | Non
 
 
 def _missed(spec: Spec, since: datetime, now: datetime) -> _Missed | None:
-    latest = spec.last_time(since, now)
+    """What was missed since then and is not simply run: under `all` only what is too old for that."""
+    oldest = now - timedelta(seconds=spec.catchup_seconds) if spec.catchup_seconds else since
+    until = max(since, oldest - _MOMENT) if spec.catchup == Catchup.ALL else now
+    latest = spec.last_time(since, until) if since < until else None
     if latest is None:
         return None
     count = sum(1 for _ in islice(_until(spec.times(since), latest), MAX_COUNTED))
-    return _Missed(since, latest, count)
+    if latest < oldest:
+        return _Missed(since, until, latest, count, Catchup.NONE.value, spec.catchup_seconds)
+    return _Missed(since, until, latest, count, spec.catchup)
 
 
 def _settle(plans: Sequence[_Plan], now: datetime) -> list[FlowRun]:
@@ -236,8 +291,9 @@ def _settle(plans: Sequence[_Plan], now: datetime) -> list[FlowRun]:
     outcome = _Outcome()
     rows = _rows_of(plans)
     for plan in plans:
-        own = [run for run in rows[plan.schedule.pk] if plan.missed.since < run.scheduled_for <= now]
-        _decide(plan.schedule, plan.missed, own, now, outcome)
+        missed = plan.missed
+        own = [run for run in rows[plan.schedule.pk] if missed.since < run.scheduled_for <= missed.until]
+        _decide(plan.schedule, missed, own, now, outcome)
     skipped = FlowRun.objects.filter(pk__in=[run.pk for run in outcome.skipped])
     _cancel(skipped, "Skipped", "Missed while no scheduler ran.", now)
     made = _insert(outcome.made)
@@ -258,8 +314,8 @@ def _decide(schedule: Schedule, missed: _Missed, own: list[FlowRun], now: dateti
     """Add what becomes of one schedule's missed times; `own` are the runs that they have already."""
     waiting = [run for run in own if _waits(run)]
     latest = next((run for run in own if run.scheduled_for == missed.latest), None)
-    message = _message(schedule.catchup, missed, started=len(own) - len(waiting))
-    if schedule.catchup == Catchup.NONE:
+    message = _message(missed, started=len(own) - len(waiting))
+    if missed.policy == Catchup.NONE:
         outcome.skipped.extend(waiting)
         if latest is None:
             outcome.made.append(_skipped_run(schedule, missed.latest, now, message))
@@ -281,25 +337,26 @@ def _rows_of(plans: Sequence[_Plan]) -> dict[UUID, list[FlowRun]]:
     runs = FlowRun.objects.filter(
         deployment__in=deployments, schedule__in=[plan.schedule.pk for plan in plans], scheduled_for__gt=since
     )
-    for run in runs.only("schedule_id", "scheduled_for", "state_type", "attempt"):
+    for run in runs.only("schedule_id", "scheduled_for", "state_type", "attempt", "trigger"):
         by_schedule[run.schedule_id].append(run)
     return by_schedule
 
 
 def _waits(run: FlowRun) -> bool:
-    return run.state_type == StateType.SCHEDULED and run.attempt == 0
+    return run.state_type == StateType.SCHEDULED and run.attempt == 0 and run.trigger == Trigger.SCHEDULE
 
 
-def _message(policy: str, missed: _Missed, started: int) -> str:
+def _message(missed: _Missed, started: int) -> str:
     """What a run says about the times that were missed with its own."""
     number = max(missed.count - started - 1, 0)
     count = f"more than {MAX_COUNTED - 1:,}" if missed.count >= MAX_COUNTED else f"{number:,}"
-    if policy == Catchup.NONE:
+    if missed.policy == Catchup.NONE:
+        ago = f", more than {duration(missed.limit)} ago" if missed.limit else ""
         if number == 0:
-            return "Missed while no scheduler ran; missed times of this schedule are not run."
-        return (
-            f"This and {count} earlier time{'' if number == 1 else 's'} were missed while no scheduler ran; none runs."
-        )
+            why = "that is too old to be run" if ago else "missed times of this schedule are not run"
+            return f"Missed while no scheduler ran{ago}; {why}."
+        were = f"This and {count} earlier time{'' if number == 1 else 's'} were"
+        return f"{were} missed while no scheduler ran{ago}; none runs."
     if number == 0:
         return "No scheduler ran at its time; it runs late."
     were = "time was" if number == 1 else "times were"
@@ -369,7 +426,11 @@ def _unclaimed(deployment: Deployment) -> Any:
 
 def _delete_upcoming(deployment: Deployment, now: datetime) -> None:
     """Delete runs that schedules made for later. They are locked first: one that is being claimed is passed over."""
-    upcoming = _unclaimed(deployment).filter(trigger=Trigger.SCHEDULE, scheduled_for__gt=now)
+    _delete_later(_unclaimed(deployment), now)
+
+
+def _delete_later(unclaimed: Any, now: datetime) -> None:
+    upcoming = unclaimed.filter(trigger=Trigger.SCHEDULE, scheduled_for__gt=now)
     ids: list[UUID] = list(upcoming.select_for_update(skip_locked=True).values_list("pk", flat=True))
     FlowRun.objects.filter(pk__in=ids).delete()
 

@@ -8,7 +8,8 @@ aware arithmetic agrees, except that it passes over times where an offset change
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -34,6 +35,8 @@ _FIELDS = {
     "month": "1 to 12 or JAN to DEC",
     "day-of-week": "0 to 7 (0 and 7 are Sunday), MON to SUN, 5L for the last Friday or MON#2 for the second Monday",
 }
+_YEARS = 50  # as cronsim: a day that did not come for so long never will
+_DAY = timedelta(days=1)
 _START = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall time; the arithmetic here is on naive clocks
 
 
@@ -45,16 +48,14 @@ class Cron:
     zone: ZoneInfo
 
     def times(self, after: datetime) -> Iterator[datetime]:
-        """The times after this one; ends where cronsim finds none in fifty years."""
+        """The times after this one; ends where there is none in fifty years."""
         if self._is_all_day:
             return wall_clock.every_instant(lambda wall: CronSim(self.expression, wall), self.zone, after)
-        walls = CronSim(self.expression, wall_clock.shown(after, self.zone))
-        return wall_clock.once_each(walls, self.zone, after)
+        return wall_clock.once_each(walls_after(self.expression, wall_clock.shown(after, self.zone)), self.zone, after)
 
     @property
     def _is_all_day(self) -> bool:
-        minute, hour = self.expression.split()[:2]
-        return minute.startswith("*") or hour.startswith("*") or len(CronSim(self.expression, _START).hours) == 24
+        return _read(self.expression).all_day
 
     def describe(self) -> str:
         """The expression in plain words, with the zone where it matters."""
@@ -67,6 +68,46 @@ class Cron:
     def _explained(self) -> str:
         text = CronSim(self.expression, _START).explain()
         return text[0].lower() + text[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What cronsim read in an expression."""
+
+    cronsim: CronSim
+    all_day: bool
+    clocks: tuple[time, ...]  #: the times of day, in order; none where it runs all day
+
+
+@lru_cache(4096)  # reading an expression costs 20 µs, as much as counting to its next time
+def _read(expression: str) -> _Read:
+    minute, hour = expression.split()[:2]
+    cronsim = CronSim(expression, _START)
+    all_day = minute.startswith("*") or hour.startswith("*") or len(cronsim.hours) == 24
+    clocks = [] if all_day else [time(hour, minute) for hour in cronsim.hours for minute in cronsim.minutes]
+    return _Read(cronsim, all_day, tuple(sorted(clocks)))
+
+
+def walls_after(expression: str, wall: datetime) -> Iterator[datetime]:
+    """The wall times after this one of what runs at fixed times of day, a day at a time; none beyond fifty years.
+
+    cronsim reads the expression and says which days match. Its own iterator goes from hour to hour, and the ticks of
+    thousands of schedules would spend most of their time there.
+    """
+    read = _read(expression)
+    months, match_day, clocks = read.cronsim.months, read.cronsim.match_day, read.clocks
+    day, give_up = wall.date(), wall.year + _YEARS
+    while day.year <= give_up and day.year < MAXYEAR:
+        if day.month not in months:
+            day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+            continue
+        if match_day(day):
+            for clock in clocks:
+                found = datetime.combine(day, clock)
+                if found > wall:
+                    give_up = day.year + _YEARS
+                    yield found
+        day += _DAY
 
 
 def _often(minute: str, hour: str) -> str | None:

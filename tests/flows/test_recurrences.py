@@ -5,10 +5,11 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.recurrences import wall_clock
+from flows.recurrences import cron, wall_clock
 from flows.schedules import Spec
 
 ZONES = ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"]
@@ -260,3 +261,32 @@ def test_first_change_is_exact() -> None:
     )
     assert change == datetime(2026, 3, 29, 1, tzinfo=UTC)
     assert wall_clock.first_change(paris, change, datetime(2026, 10, 25, tzinfo=UTC)) is None
+
+
+days_of_cron = st.sampled_from(["*", "1", "13,31", "L", "LW", "*/7", "29"])
+months_of_cron = st.sampled_from(["*", "2", "1-3", "*/5", "12"])
+week_days_of_cron = st.sampled_from(["*", "1-5", "0", "7", "5L", "MON#2", "SAT,SUN", "*/3"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    hour=st.sampled_from(["0", "2", "1,3", "8-17", "1-23/5"]),
+    minute=st.sampled_from(["0", "59", "5,35", "10-20/5"]),
+    day=days_of_cron,
+    month=months_of_cron,
+    week_day=week_days_of_cron,
+    after=instants,
+)
+def test_walk_over_days_finds_what_cronsim_finds(
+    hour: str, minute: str, day: str, month: str, week_day: str, after: datetime
+) -> None:
+    if day == "13,31" or (day == "29" and month == "2"):
+        month = "*"
+    expression, wall = f"{minute} {hour} {day} {month} {week_day}", shown(after, "UTC")
+    assert list(islice(cron.walls_after(expression, wall), 30)) == list(islice(CronSim(expression, wall), 30))
+
+
+def test_walk_over_days_finds_leap_days_and_gives_up_on_days_that_never_come() -> None:
+    wall = datetime(2096, 3, 1)  # noqa: DTZ001 - a wall time; 2100 has no 29 February
+    assert next(cron.walls_after("0 8 29 2 *", wall)) == datetime(2104, 2, 29, 8)  # noqa: DTZ001
+    assert next(cron.walls_after("0 8 * 2 MON#5", datetime(2026, 1, 1))) == datetime(2044, 2, 29, 8)  # noqa: DTZ001
