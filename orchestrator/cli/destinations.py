@@ -34,9 +34,10 @@ def find_destination(api: Api, text: str) -> dict[str, Any]:
 
 
 def where(one: dict[str, Any]) -> str:
-    """Return a destination as people know it: `slack hooks.slack.com/… ('#data')`."""
+    """Return a destination as people know it: `slack hooks.slack.com/… ('#data')`; without a name that was made up."""
     address = one["summary"] if one["summary"].startswith(one["kind"]) else f"{one['kind']} {one['summary']}"
-    return address if one["name"] in (address, one["summary"]) else f"{address} ('{one['name']}')"
+    is_made_up = one["name"].lower() in re.sub("https?://", "", address.lower())
+    return address if is_made_up else f"{address} ('{one['name']}')"
 
 
 def without_dash(to: str) -> str:

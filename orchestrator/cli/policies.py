@@ -22,6 +22,7 @@ EVENTS = {
     "LONG_RUNNING": "Long-running",
 }
 LONG_RUNNING = "LONG_RUNNING"
+USUAL = "usual"
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -64,7 +65,9 @@ def policy_options(verb: Verb) -> Verb:
             "--burst-limit", type=click.IntRange(1), metavar="N", help="More in a minute become one message.  [10]"
         ),
         click.option(
-            "--longer-than", metavar="TIME", help="Of runs that take longer than 45m, 2h …: the state LONG_RUNNING."
+            "--longer-than",
+            metavar="TIME",
+            help=f"Of runs that take longer than 45m, 2h …, or `{USUAL}`: three times the usual; adds LONG_RUNNING.",
         ),
     ]
     for option in reversed(options):
@@ -100,7 +103,7 @@ def body_of(
     if message is not None:
         body["message"] = text_or_file(message, "--message")
     if longer_than is not None:
-        body["long_running_seconds"] = seconds_of(longer_than, "--longer-than")
+        body["long_running_seconds"] = None if longer_than == USUAL else seconds_of(longer_than, "--longer-than")
     plain = {"name": new_name, "timezone": timezone, "log_lines": log_lines, "burst_limit": burst_limit}
     return body | {name: value for name, value in plain.items() if value is not None}
 

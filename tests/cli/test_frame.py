@@ -58,7 +58,7 @@ def test_every_command_has_help_with_an_example(cli: Cli) -> None:
         "notification create",
         "notification deliveries",
         "destination create",
-    ],  # fmt: skip
+    ],
 )
 def test_help_of_verbs_has_an_example(cli: Cli, verb: str) -> None:
     assert f"orchestrator {verb} " in cli(*verb.split(), "--help").stdout

@@ -154,6 +154,8 @@ def test_a_longer_time_alone_is_about_long_runs(remote: Cli, receiver: Receiver)
     said = remote("notification", "create", "--to", f"slack:{receiver.url}/a", "--longer-than", "2h").stdout
 
     assert "Long-running (over 2 h) runs of every flow" in said
+    name = Policy.objects.get().name
+    assert "Long-running runs of every flow" in remote("notification", "set", name, "--longer-than", "usual").stdout
 
 
 def test_mistakes_are_one_line_that_says_what_to_write(remote: Cli, receiver: Receiver, deployment: Deployment) -> None:
@@ -352,6 +354,10 @@ def test_the_events_are_those_of_the_server() -> None:
         ({"events": ["FAILED", "CRASHED", "RECOVERED"]}, "Failed, Crashed and Recovered runs of"),
         ({"events": ["LONG_RUNNING"], "long_running_seconds": 2700}, "Long-running (over 45 m) runs of"),
         ({"destinations": []}, "are told to nobody."),
+        (
+            {"destinations": [{"name": "Webhook example.com", "kind": "webhook", "summary": "https://example.com/…"}]},
+            "are told to webhook https://example.com/….",
+        ),
     ],
 )
 def test_a_policy_reads_as_a_sentence(fields: dict[str, Any], words: str) -> None:
