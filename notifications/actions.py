@@ -23,7 +23,7 @@ from notifications.destinations import (
     resume_destination,
     test_destination,
 )
-from notifications.models import Message, Mute
+from notifications.models import Delivery, Message, Mute
 from notifications.policies import (
     create_policy,
     delete_policy,
@@ -91,12 +91,17 @@ def send_again(message: Message, *, user: User | None) -> Message:
 def mute(deployment: Deployment, *, user: User | None, until: datetime, reason: str = "") -> Mute:
     """Tell nothing of a deployment's runs until a time, at most 90 days ahead. Muting again sets another time.
 
+    What is held back of it, to be told later together, is muted too.
+
     Raises:
         ValidationError: By `until` or `reason`.
     """
     until, reason = _checked_until(until), _checked_reason(reason)
     values = {"until": until, "reason": reason, "created_by": user}
-    return Mute.objects.update_or_create(deployment=deployment, defaults=values)[0]
+    with transaction.atomic():
+        held = Delivery.objects.filter(subject=deployment.pk, due_at__isnull=False).exclude(held_for="")
+        held.update(muted=True, due_at=None)
+        return Mute.objects.update_or_create(deployment=deployment, defaults=values)[0]
 
 
 def unmute(deployment: Deployment, *, user: User | None) -> None:
