@@ -61,7 +61,8 @@ def why(delivery: Delivery, now: datetime) -> str:
     if delivery.muted:
         return _muted(delivery, now)
     if message is None:
-        return _held(delivery, now) if delivery.held_for else _waiting(delivery.destination, delivery.due_at, now)
+        is_held = delivery.held_for and delivery.due_at and delivery.due_at > now
+        return _held(delivery, now) if is_held else _waiting(delivery.destination, delivery.due_at, now)
     company = f"in a message of {message.count:,}" if message.count > 1 else ""
     if message.state == Message.State.SENT:
         at = f"at {clock(message.sent_at, now)}" if message.sent_at else ""
@@ -93,7 +94,9 @@ def _muted(delivery: Delivery, now: datetime) -> str:
 
 
 def _held(delivery: Delivery, now: datetime) -> str:
-    until = f"until {upcoming_clock(delivery.due_at, now)}: " if delivery.due_at else ""
+    until = f"until {upcoming_clock(delivery.due_at, now)}: "
+    if (destination := delivery.destination) is not None and destination.paused_at:
+        return _waiting(destination, delivery.due_at, now)
     if delivery.held_for == Delivery.Held.BURST:
         limit = delivery.policy.burst_limit if delivery.policy else "its limit"
         return f"{until}more than {limit} in a minute"

@@ -10,7 +10,7 @@ from runs.views.live_page import live_view
 _policy = "notifications/policies/<uuid:policy_id>"
 _destination = "notifications/destinations/<uuid:destination_id>"
 _delivery = "notifications/deliveries/<uuid:delivery_id>"
-_mute = "notifications/mutes/<uuid:deployment_id>"
+_deployment = "deployments/<uuid:deployment_id>"
 
 urlpatterns: list[URLPattern] = [
     path("notifications/", live_view(NotificationsPage), name="notifications"),
@@ -31,6 +31,6 @@ urlpatterns: list[URLPattern] = [
     path("notifications/deliveries/", live_view(DeliveriesPage), name="notification-deliveries"),
     path(f"{_delivery}/", live_view(DeliveryPage), name="notification-delivery"),
     path(f"{_delivery}/send-again/", delivery_verbs.send_again, name="notification-send-again"),
-    path(f"{_mute}/", mutes.mute, name="notification-mute"),
-    path(f"{_mute}/unmute/", mutes.unmute, name="notification-unmute"),
+    path(f"{_deployment}/mute/", mutes.mute, name="deployment-mute"),
+    path(f"{_deployment}/unmute/", mutes.unmute, name="deployment-unmute"),
 ]

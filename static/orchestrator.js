@@ -322,6 +322,7 @@
   window.addEventListener("pageshow", (event) => { if (event.persisted) live.begin(); });
 
   beButtons();
+  one(".nav[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // in the bar of a narrow screen
   tellTimeZone();
   setInterval(countOn, 1000);
   countOn();

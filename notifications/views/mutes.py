@@ -33,7 +33,7 @@ def mute(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
     except ValidationError as error:
         return _page(request, deployment, MuteForm.typed(request.POST, messages_of(error)), status=422)
     said = f"Muted until {upcoming_clock(made.until, now)}: nothing is told of {deployment.full_name} until then."
-    messages.success(request, with_undo(said, reverse("notification-unmute", args=[deployment.id])))
+    messages.success(request, with_undo(said, reverse("deployment-unmute", args=[deployment.id])))
     return redirect("deployment", deployment.id)
 
 
