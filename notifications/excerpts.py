@@ -16,12 +16,13 @@ MAX_LINE: Final = 300
 MAX_REASON: Final = 2_000
 _MAX_DEPTH: Final = 6
 _READ: Final = 4_000  # characters of a log message
+_LOOKED_AT: Final = 1_000  # of the last lines: behind more lines of debugging than that nobody looks for others
 _INFO, _WARNING = 20, 30
 _TRACEBACK: Final = "Traceback (most recent call last):"
 # Colours and other orders to terminals: CSI, OSC, and the short ones.
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
-# Characters that show nothing, or turn the direction of what follows.
-_UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Characters that show nothing, turn the direction of what follows, or (lone surrogates) that no database takes.
+_UNSEEN: Final = re.compile(r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # A run's lines may have ids this much later than its end: another process of it wrote them.
 _LATE: Final = timedelta(minutes=2)
 
@@ -60,10 +61,13 @@ def last_log_lines(run_id: UUID, attempt: int, most: int, *, zone: tzinfo, until
     """
     if not most:
         return []
-    lines = Log.objects.filter(flow_run=run_id, attempt=attempt, level__gte=_INFO)
+    newest = Log.objects.filter(flow_run=run_id)
     if until is not None:
-        lines = lines.filter(id__lt=_ceiling(until + _LATE))
-    found = lines.order_by("-id").annotate(shown=Left("message", _READ)).values_list("time", "level", "shown")[:most]
+        newest = newest.filter(id__lt=_ceiling(until + _LATE))
+    wanted = Log.objects.filter(
+        id__in=newest.order_by("-id").values("id")[:_LOOKED_AT], attempt=attempt, level__gte=_INFO
+    )
+    found = wanted.order_by("-id").annotate(shown=Left("message", _READ)).values_list("time", "level", "shown")[:most]
     return [_log_line(time.astimezone(zone), level, text) for time, level, text in found][::-1]
 
 

@@ -6,6 +6,7 @@ among the attributes of an object; and what a template may cost is bounded befor
 `MAX_ITEMS` items and filters cut what they make.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
@@ -22,6 +23,7 @@ from notifications.template_filters import FILTERS, MAX_ITEMS, MAX_TEXT, TESTS, 
 
 MAX_SOURCE: Final = 10_000
 MAX_OUTPUT: Final = 4_000
+_UNSTORABLE: Final = re.compile("[\\0\ud800-\udfff]")  # NUL, and halves of surrogate pairs
 MAX_DEPTH: Final = 40  # of the parsed template
 MAX_COST: Final = 50_000  # nodes that rendering can meet …
 _COST_OF_FILTER: Final = 10  # … a filter counting for so many: it may go through a long text
@@ -201,8 +203,8 @@ def _compiled(source: str) -> Template:
     """Return a template that was found harmless. Raises TemplateError."""
     if len(source) > MAX_SOURCE:
         raise TemplateError(1, f"the text has {len(source):,} characters; at most {MAX_SOURCE:,} are taken")
-    if "\0" in source:
-        raise TemplateError(source.count("\n", 0, source.index("\0")) + 1, "a NUL character cannot be used")
+    if found := _UNSTORABLE.search(source):
+        raise TemplateError(source.count("\n", 0, found.start()) + 1, "a character in it cannot be stored")
     try:
         tree = _ENVIRONMENT.parse(source)
         _Walk().refuse_what_is_not_allowed(tree)

@@ -111,4 +111,4 @@ def _type(content: Content) -> str:
     """`flow_run.failed`; `flow_runs.failed` of several; `test`."""
     if content.event == "TEST":
         return "test"
-    return f"flow_run{'s' if content.items else ''}.{content.event.lower()}"
+    return f"flow_run{'s' if content.items or content.data.get('count', 1) > 1 else ''}.{content.event.lower()}"

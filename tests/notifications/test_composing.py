@@ -173,6 +173,20 @@ def _id_at(moment: datetime) -> UUID:
     return UUID(int=(int(moment.timestamp() * 1000) << 80) + 1)
 
 
+def test_a_message_can_be_stored_whatever_a_text_makes(told: Callable[..., Content], run: FlowRun) -> None:
+    Policy.objects.update(message="a{{ '\\0\\ud800\\x1b[1m' }}b")
+    assert told(run).text == "ab"
+
+
+def test_lines_behind_many_of_debugging_are_not_looked_for(told: Callable[..., Content], run: FlowRun) -> None:
+    write(run, ["far away"])
+    write(run, ["detail"] * 998, level=10)
+    write(run, ["near"])
+    assert told(run).log_lines == ["16:21:37 far away", "16:21:37 near"]
+    write(run, ["detail"], level=10)
+    assert told(run, event=Event.CRASHED).log_lines == ["16:21:37 near"]
+
+
 def test_programs_are_told_ids_names_states_times_and_the_address(make: Make, told: Callable[..., Content]) -> None:
     run = make.run(deployment=make.deployment(), ended=AT, tags=["prod"])
     data = told(run).data

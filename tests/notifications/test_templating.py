@@ -75,7 +75,7 @@ def test_a_template_sees_the_run_in_plain_values(source: str, text: str) -> None
         ("\n{{ flow_run.tags[7] }}", "line 2: there is no “7” here"),
         ("{{ reason + 1 }}", "line 1: “+” takes numbers; texts are put together with “~”"),
         ("{% for c in reason %}{{ c }}{% endfor %}", "line 1: only a list can be gone through with “for”"),
-        ("\0", "line 1: a NUL character cannot be used"),
+        ("\0", "line 1: a character in it cannot be stored"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_refused_with_its_line_and_what_was_meant(source: str, reason: str) -> None:
@@ -250,5 +250,5 @@ def test_every_name_that_is_offered_is_there() -> None:
             check(f"{{{{ {name}['{part}'] }}}}")
 
 
-def test_a_template_that_is_no_text_in_any_way_is_refused() -> None:
-    assert refusal("{{ 'a\ud800' ~ 1") == "line 1: unexpected end of template, expected 'end of print statement'"
+def test_what_no_database_takes_is_refused_where_it_stands() -> None:
+    assert refusal("a\n\ud800") == "line 2: a character in it cannot be stored"
