@@ -7,18 +7,21 @@ A change of state is a compare-and-set: zero rows changed means that somebody el
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from flows import actions as flow_actions
+from flows import calendar_actions
 from flows.actions import Changes, Declaration, checked_tags
-from flows.models import Deployment, Schedule
+from flows.models import Calendar, Deployment, Schedule
 from flows.parameters import check_parameters, merge
 from flows.schedules import Spec
 from orchestrator.sdk.names import generate_name
 from orchestrator.sdk.states import FINAL, StateType
+from runs import backfill as backfilling
 from runs import bells, scheduling
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
@@ -335,3 +338,46 @@ def delete_schedule(schedule: Schedule, *, user: User | None = None) -> None:
         deployment = schedule.deployment
         flow_actions.delete_schedule(schedule, user=user)
         scheduling.reschedule(deployment)
+
+
+def change_calendar(calendar: Calendar, *, user: User | None = None, **changes: Any) -> Calendar:
+    """Change a calendar (`flows.calendar_actions.change_calendar`); upcoming runs of its schedules are made anew."""
+    with transaction.atomic():
+        calendar = calendar_actions.change_calendar(calendar, user=user, **changes)
+        scheduling.recount(calendar)
+    return calendar
+
+
+def plan_backfill(
+    deployment: Deployment, *, start: datetime, end: datetime | None = None, schedule: UUID | None = None
+) -> backfilling.Backfill:
+    """Return which times `backfill` would make runs for. Changes nothing. Raises ValidationError as it does."""
+    start, end = backfilling.checked_window(start, end, database_now())
+    return backfilling.plan(deployment, backfilling.chosen(deployment, schedule), start, end)
+
+
+def backfill(
+    deployment: Deployment,
+    *,
+    start: datetime,
+    end: datetime | None = None,
+    schedule: UUID | None = None,
+    user: User | None = None,
+) -> tuple[backfilling.Backfill, list[FlowRun]]:
+    """Make the runs of past times that have none yet, oldest first, at most `backfill.MAX_RUNS`.
+
+    Args:
+        start: The first instant of the window (aware).
+        end: The last; now by default, and at the latest.
+        schedule: The one that it is about; else those that are switched on, or all where none is.
+
+    Returns:
+        What there was to do, and the runs that were made.
+
+    Raises:
+        ValidationError: By `start`, `end`, `schedule`, or `parameters.<name>`.
+    """
+    start, end = backfilling.checked_window(start, end, database_now())
+    with transaction.atomic():
+        deployment = Deployment.objects.select_related("flow", "queue", "team").get(pk=deployment.pk)
+        return backfilling.make(deployment, backfilling.chosen(deployment, schedule), start, end, user)

@@ -198,7 +198,7 @@ class _Missed:
 def _look_at(schedules: Sequence[Schedule], now: datetime) -> list[FlowRun]:
     """Make the runs of locked schedules and move them on; return the runs that were made."""
     plans = [plan for schedule in schedules if (plan := _plan(schedule, now)) is not None]
-    made = _insert(_run(plan.schedule, time, now) for plan in plans for time in plan.times)
+    made = insert(run_of(plan.schedule, time, now) for plan in plans for time in plan.times)
     made += _settle([plan for plan in plans if plan.missed], now)
     _store(schedules)
     for queue in {run.queue_id: run.queue for run in made if run.expected_start <= now and not run.is_final}.values():
@@ -296,7 +296,7 @@ def _settle(plans: Sequence[_Plan], now: datetime) -> list[FlowRun]:
         _decide(plan.schedule, missed, own, now, outcome)
     skipped = FlowRun.objects.filter(pk__in=[run.pk for run in outcome.skipped])
     _cancel(skipped, "Skipped", "Missed while no scheduler ran.", now)
-    made = _insert(outcome.made)
+    made = insert(outcome.made)
     _say([*outcome.late, *((run, run.state_message) for run in made if not run.is_final)], now)
     return made
 
@@ -322,7 +322,7 @@ def _decide(schedule: Schedule, missed: _Missed, own: list[FlowRun], now: dateti
         return
     outcome.skipped.extend(run for run in waiting if run is not latest)
     if latest is None:
-        outcome.made.append(_run(schedule, missed.latest, now, message))
+        outcome.made.append(run_of(schedule, missed.latest, now, message))
     elif _waits(latest):
         outcome.late.append((latest, message))
 
@@ -363,7 +363,7 @@ def _message(missed: _Missed, started: int) -> str:
     return f"{count[:1].upper()}{count[1:]} earlier {were} missed while no scheduler ran; only the latest runs."
 
 
-def _run(schedule: Schedule, time: datetime, now: datetime, message: str = "") -> FlowRun:
+def run_of(schedule: Schedule, time: datetime, now: datetime, message: str = "") -> FlowRun:
     """The run of one time of a schedule, not yet saved; `Late` when it has something to say about that."""
     deployment = schedule.deployment
     return FlowRun(
@@ -382,12 +382,12 @@ def _run(schedule: Schedule, time: datetime, now: datetime, message: str = "") -
 
 
 def _skipped_run(schedule: Schedule, time: datetime, now: datetime, message: str) -> FlowRun:
-    run = _run(schedule, time, now, message)
+    run = run_of(schedule, time, now, message)
     run.state_type, run.state_name, run.end_time = StateType.CANCELLED, "Skipped", now
     return run
 
 
-def _insert(runs: Iterable[FlowRun]) -> list[FlowRun]:
+def insert(runs: Iterable[FlowRun]) -> list[FlowRun]:
     """Insert runs, passing over times that have one already; return those that were inserted."""
     runs = list(runs)
     if not runs:
