@@ -216,7 +216,9 @@ class Delivery(models.Model):
     muted = models.BooleanField(default=False, help_text="Its deployment was muted: it is not told.")
     due_at = models.DateTimeField(null=True, help_text="When a sender looks at it next; empty once that is settled.")
     held_for = models.CharField(max_length=8, choices=Held.choices, blank=True)
-    message = models.ForeignKey(Message, on_delete=models.SET_NULL, null=True, related_name="deliveries")
+    message = models.ForeignKey(
+        Message, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = DeliveryQuerySet.as_manager()
@@ -233,6 +235,8 @@ class Delivery(models.Model):
         indexes: ClassVar = [
             # the sender: what is to be gathered for a destination
             models.Index(fields=["destination", "due_at"], name="delivery_due", condition=Q(due_at__isnull=False)),
+            # what is in a message; new deliveries are in none
+            models.Index(fields=["message"], name="delivery_message", condition=Q(message__isnull=False)),
             # whether a failure of this deployment was told within the hour
             models.Index(fields=["subject", "policy", "destination", "-id"], name="delivery_subject"),
             # lists, newest first: of a team, a policy, a destination
