@@ -31,6 +31,7 @@ def made(db: None) -> dict[str, Any]:
 
 
 def text(response: Any) -> str:
+    """What is read on a page."""
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode())))
 
 
@@ -129,7 +130,8 @@ def test_pages_cost_the_same_however_much_is_told(reader: Client, made: dict[str
     ]  # fmt: skip
     before = {address: queries(reader, address) for address in addresses}
     told.overfull(made["team"])
-    assert {address: queries(reader, address) for address in addresses} == before
+    after = {address: queries(reader, address) for address in addresses}
+    assert all(after[address] <= before[address] for address in addresses), (before, after)
     assert before["/notifications/"] <= 15, before
     assert before["/notifications/deliveries/"] <= 9, before
     assert all(number <= 24 for number in before.values()), before
@@ -138,7 +140,7 @@ def test_pages_cost_the_same_however_much_is_told(reader: Client, made: dict[str
 def test_a_long_list_is_parted(reader: Client, made: dict[str, Any]) -> None:
     told.overfull(made["team"])
     first = reader.get("/notifications/")
-    assert first.content.decode().count('aria-label="Pause ') == 50 - 1  # one of them is paused
+    assert first.content.decode().count('aria-label="Pause ') == 50
     second = reader.get("/notifications/?from=50").content.decode()
     assert re.search('aria-label="Pause |aria-label="Resume ', second)
     assert len(first.content) < 400_000
@@ -183,15 +185,15 @@ def test_an_empty_page_says_what_a_policy_is_and_what_to_type(reader: Client) ->
 def test_what_is_wrong_comes_first_and_policies_are_said_in_words(reader: Client, made: dict[str, Any]) -> None:
     said = text(reader.get("/notifications/"))
     assert "Failed or crashed runs of new-*" in said
-    assert re.search(r"tagged warehouse → to flaky , gone \(paused\)", said)
-    assert said.index("gone was paused, since it kept failing") < said.index("flaky fails") < said.index("Policies")
+    assert re.search(r"tagged warehouse → to flaky, gone \(paused\)", said)
+    assert said.index("gone was paused because it kept failing") < said.index("flaky fails") < said.index("Policies")
     assert "1 delivery waits for it" in said
     assert "no worker sends" not in said
 
 
 def test_what_no_worker_sends_is_said(reader: Client, made: dict[str, Any]) -> None:
     Make(made["team"]).delivery(made["policy"], made["alerts"], at=timezone.now() - timedelta(minutes=3))
-    assert re.search(r"1 delivery waits since [\d:]+: no worker sends them", text(reader.get("/notifications/")))
+    assert re.search(r"1 delivery waits since [\w: ]+: no worker sends them", text(reader.get("/notifications/")))
     Destination.objects.filter(id=made["alerts"].id).update(lease_expires_at=timezone.now() + timedelta(seconds=9))
     assert "no worker sends" not in text(reader.get("/notifications/"))
 
@@ -347,7 +349,7 @@ def test_deleting_a_destination_names_the_policies_that_tell_it(reader: Client, 
 
 def test_a_destination_that_gave_up_is_resumed_from_its_page(reader: Client, made: dict[str, Any]) -> None:
     address = f"/notifications/destinations/{made['gone'].id}/"
-    assert "since it kept failing" in text(reader.get(address))
+    assert "because it kept failing" in text(reader.get(address))
     reader.post(f"{address}resume/")
     assert Destination.objects.get(id=made["gone"].id).paused_at is None
     assert "kept failing" not in text(reader.get(address))
@@ -355,7 +357,7 @@ def test_a_destination_that_gave_up_is_resumed_from_its_page(reader: Client, mad
 
 def test_the_banner_is_dismissed(reader: Client, made: dict[str, Any]) -> None:
     said = text(reader.get("/"))
-    assert re.search(r"gone is paused: it does not take messages since [\d:]+\. Its last answer: 404 no_service", said)
+    assert re.search(r"gone is paused: it has taken no messages since [\w: ]+ \. Its last answer: 404 no_service", said)
     reader.post(f"/notifications/destinations/{made['gone'].id}/dismiss/", {"next": "/"})
     assert "gone is paused" not in text(reader.get("/"))
 

@@ -55,7 +55,7 @@ def told(team: Team) -> dict[str, Any]:
 
 def overfull(team: Team) -> dict[str, Any]:
     """60 policies with names and patterns as long as they may be, as many destinations, reasons of 2,000 characters."""
-    made, make = told(team), Make(team)
+    make = Make(team)
     long = "a_name_whose_author_wanted_to_say_everything_about_it_and_then_some_more_because_names_are_free_"
     reason = "ValueError: " + "x" * 600 + " words and words" * 90
     [run] = make.runs(1, message=reason * 500, name=(long * 2)[:200], flow=make.flow((long * 2)[:199]))
@@ -78,7 +78,7 @@ def overfull(team: Team) -> dict[str, Any]:
     last = _delivery(
         make, policy, destinations[0], run, Message.State.FAILED, "500 " + "<html>" * 80, text="word " * 799
     )
-    return made | {"long_policy": policy, "long_destination": destinations[0], "long": last, "long_run": run}
+    return {"long_policy": policy, "long_destination": destinations[0], "long": last, "long_run": run}
 
 
 def mute(deployment: Any, user: Any, hours: float = 2) -> Mute:
