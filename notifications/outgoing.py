@@ -88,14 +88,15 @@ def post(
     body: bytes,
     headers: Mapping[str, str],
     *,
-    total_seconds: float = TOTAL_SECONDS,
+    total_seconds: float | None = None,
     body_bytes: int = BODY_BYTES,
 ) -> Reply:
-    """Send a POST and return what came back, `total_seconds` later at the latest. Raises nothing.
+    """Send a POST and return what came back, `total_seconds` (TOTAL_SECONDS) later at the latest. Raises nothing.
 
     The host's name is resolved once, all its addresses are checked, and the connection goes to one of those. Redirects
     are not followed. Of the answer's body `body_bytes` are read as they come, undecoded, and then the line is cut.
     """
+    total_seconds = TOTAL_SECONDS if total_seconds is None else total_seconds
     try:
         exchange = _Exchange(url, body, headers, time.monotonic() + total_seconds, body_bytes)
     except ValueError:

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from notifications import outgoing
 from notifications.content import Content
-from notifications.outgoing import TOTAL_SECONDS
 from notifications.transports.base import Answer, Transport
 from notifications.transports.http import is_final
 from notifications.transports.wording import answer_text, clean, cut, one_line
@@ -56,9 +56,9 @@ class AppriseTransport(Transport):
             or re.search(r"[\x00-\x20]", url)
         ):
             raise ValidationError({"address": "Write one Apprise URL like discord://webhook-id/webhook-token."})
-        found = _child({"do": "check", "url": url}, TOTAL_SECONDS)
-        if found is None or "plugin" not in found:
-            raise ValidationError({"address": answer_text(_why_not(found or {}), _secrets(url, ""))})
+        found = _child({"do": "check", "url": url})
+        if "plugin" not in found:
+            raise ValidationError({"address": answer_text(_why_not(found), _secrets(url, ""))})
         return {"url": url, **found}
 
     def summary(self, config: dict[str, Any]) -> str:
@@ -66,7 +66,7 @@ class AppriseTransport(Transport):
         return one_line(f"{config['service']}: {config['schema']}://{config['host']}/…".replace("///…", "//…"), 200)
 
     def send(self, config: dict[str, Any], content: Content) -> Answer:
-        """Start a process that sends it. At most `START_SECONDS` longer than other transports."""
+        """Start a process that sends it; that start can take `START_SECONDS` more than the limit of all transports."""
         secrets = _secrets(config["url"], config["host"])
         request = {
             "do": "send",
@@ -76,16 +76,12 @@ class AppriseTransport(Transport):
             "body": body(content),
             "tone": content.tone,
         }
-        try:
-            done = _child(request, TOTAL_SECONDS)
-        except OSError as error:
-            return Answer(ok=False, text=f"Apprise could not be started ({error.strerror}).")
-        if done is None:
-            return Answer(ok=False, text=f"{config['service']} did not answer within {TOTAL_SECONDS:g} seconds.")
-        text = done.get("refused") or done.get("words") or ("Sent." if done["ok"] else "Apprise does not say why not.")
+        done = _child(request)
+        ok = bool(done.get("ok"))
+        text = done.get("refused") or done.get("words") or ("Sent." if ok else f"{config['service']} took it not.")
         status = _STATUS.search(text)
         is_refused = bool(done.get("refused")) or (status is not None and is_final(int(status[1])))
-        return Answer(ok=done["ok"], text=answer_text(text, secrets), is_final=not done["ok"] and is_refused)
+        return Answer(ok=ok, text=answer_text(text, secrets), is_final=not ok and is_refused)
 
 
 def body(content: Content) -> str:
@@ -99,16 +95,33 @@ def body(content: Content) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _child(request: dict[str, Any], seconds: float) -> dict[str, Any] | None:
-    """Return what the child says; None where it was killed for its time, or died of its memory.
+def _child(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what the child says, or in `words` why it does not.
 
     The request goes by a pipe: a command line is for everybody on the machine to read.
     """
+    seconds = outgoing.TOTAL_SECONDS
     request |= {
         "path": [entry for entry in sys.path if entry],
         "allow_private": settings.ALLOW_PRIVATE_ADDRESSES,
-        "seconds": seconds + START_SECONDS,
+        "start_seconds": START_SECONDS,
+        "seconds": seconds,
     }
+    try:
+        code, output = _run(json.dumps(request).encode(), START_SECONDS + seconds)
+    except OSError as error:
+        return {"words": f"Apprise could not be started ({error.strerror})."}
+    if code in {None, -signal.SIGALRM, -signal.SIGXCPU}:
+        return {"words": f"No answer within {seconds:g} seconds."}
+    try:
+        said: dict[str, Any] = json.loads(output)
+    except ValueError:
+        return {"words": f"Apprise ended without an answer ({code})."}
+    return said
+
+
+def _run(stdin: bytes, seconds: float) -> tuple[int | None, bytes]:
+    """Run the child, and return its exit code (None: it was killed for its time) and what it said. Raises OSError."""
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     with subprocess.Popen(
         [sys.executable, "-I", "-B", str(_CHILD)],
@@ -118,20 +131,15 @@ def _child(request: dict[str, Any], seconds: float) -> dict[str, Any] | None:
         env={**environment, "HOME": "/nonexistent"},
         cwd="/",
         start_new_session=True,
-        close_fds=True,
     ) as process:
         try:
-            output, _ = process.communicate(json.dumps(request).encode(), timeout=seconds + START_SECONDS)
+            output, _ = process.communicate(stdin, timeout=seconds)
         except subprocess.TimeoutExpired:
-            return None
+            return None, b""
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    try:
-        said: dict[str, Any] = json.loads(output)
-    except ValueError:  # it was ended by a limit
-        return None
-    return said
+    return process.returncode, output
 
 
 def _why_not(found: dict[str, Any]) -> str:

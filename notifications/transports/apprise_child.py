@@ -5,8 +5,8 @@ It is trusted code at work on a stranger's text, so everything by which that tex
 one place: an audit hook, through which every socket, file and process of this interpreter goes. What it would use up is
 bounded by limits of the system, and its parent kills it when its time is over.
 
-It reads one JSON object from stdin (`path`, `do`, `url`, `allow_private`, `seconds`, for sending `plugin`, `title`,
-`body`, `tone`) and writes one to stdout. No Django: it starts in a third of a second.
+It reads one JSON object from stdin (`path`, `do`, `url`, `allow_private`, `start_seconds`, `seconds`, and for sending
+`plugin`, `title`, `body`, `tone`) and writes one to stdout. No Django: it starts in a third of a second.
 """
 
 import ctypes
@@ -150,6 +150,7 @@ def send(request: dict[str, Any], words: Words, fence: Fence) -> dict[str, Any]:
     plugin = named(request["plugin"], request["url"])
     socket.getaddrinfo("127.0.0.1", 80)  # loads the codecs that names need, before files are fenced off
     sys.addaudithook(fence)
+    signal.setitimer(signal.ITIMER_REAL, request["seconds"])
     url = request["url"].replace("/#", "/%23")
     parsed = plugin.parse_native_url(url) if url.lower().startswith(("http://", "https://")) else plugin.parse_url(url)
     service = plugin(**{**(parsed or {}), "asset": asset(AppriseAsset)})
@@ -218,7 +219,7 @@ def bound(seconds: float) -> None:
             resource.setrlimit(limit, (value, value))
         except (ValueError, OSError):  # macOS knows no limit of memory
             pass
-    signal.setitimer(signal.ITIMER_REAL, seconds + 2)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     if sys.platform == "linux":  # runs are processes of the same user: they read no secrets in this one's memory
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
@@ -230,7 +231,7 @@ def main() -> None:
     os.dup2(nothing, 1)  # a plugin that prints does not spoil the answer
     os.dup2(nothing, 2)
     request = json.load(sys.stdin)
-    bound(request["seconds"])
+    bound(request["start_seconds"] + request["seconds"])
     sys.path[:] = request["path"]
     import apprise  # noqa: F401
 

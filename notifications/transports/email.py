@@ -22,8 +22,8 @@ from django.core.mail.utils import DNS_NAME
 from django.core.validators import validate_email
 from django.template.loader import render_to_string
 
+from notifications import outgoing
 from notifications.content import Content
-from notifications.outgoing import TOTAL_SECONDS
 from notifications.time_limits import Overdue, within
 from notifications.transports.base import Answer, Transport
 from notifications.transports.wording import answer_text, clean, cut, one_line
@@ -78,8 +78,9 @@ class EmailTransport(Transport):
         return handed_over(mail(content, config["to"]), config["to"])
 
 
-def handed_over(message: EmailMessage, to: Sequence[str], *, total_seconds: float = TOTAL_SECONDS) -> Answer:
-    """Give a mail to the server and return what it said, `total_seconds` later at the latest. Raises nothing."""
+def handed_over(message: EmailMessage, to: Sequence[str]) -> Answer:
+    """Give a mail to the server and return what it said, within `outgoing.TOTAL_SECONDS`. Raises nothing."""
+    total_seconds = outgoing.TOTAL_SECONDS
     handing_over = _HandingOver(message, to)
     secrets = [settings.EMAIL_HOST_PASSWORD] if settings.EMAIL_HOST_PASSWORD else []
     try:

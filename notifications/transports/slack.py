@@ -68,7 +68,9 @@ class SlackTransport(Transport):
         """Post it."""
         url = config["url"]
         body = json.dumps(message(content), ensure_ascii=False).encode("utf-8", "replace")
-        return http_answer(post(url, body, {"Content-Type": "application/json; charset=utf-8"}), secrets_in(url))
+        # Slack does not look at the id; a compatible receiver can tell by it what it has had.
+        headers = {"Content-Type": "application/json; charset=utf-8", "webhook-id": content.id}
+        return http_answer(post(url, body, headers), secrets_in(url))
 
 
 def message(content: Content) -> dict[str, Any]:
