@@ -17,7 +17,7 @@ from django.db import transaction
 from runs import bells
 
 DELIVER_JOB: Final = "notifications.jobs.deliver"
-EVERY_SECONDS: Final = 0.1
+EVERY_SECONDS: Final = 0.2
 
 
 def ring(destination_ids: Collection[UUID]) -> None:
@@ -31,32 +31,25 @@ def _send(destination_ids: frozenset[UUID]) -> None:
 
 
 class _Ringing:
-    """Rings at once after a silence, else as soon as it may again; one a process."""
+    """A thread that rings at once after a silence, else as soon as it may again; one a process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._waiting: set[UUID] = set()
-        self._next = 0.0  # when it may ring, on the monotonic clock
+        self._changed = threading.Condition()
+        threading.Thread(target=self._loop, name="notification bells", daemon=True).start()
 
     def ring(self, destination_ids: Collection[UUID]) -> None:
-        with self._lock:
-            is_planned = bool(self._waiting)
+        with self._changed:
             self._waiting.update(destination_ids)
-            delay = self._next - time.monotonic()
-        if is_planned:
-            return
-        if delay <= 0:
-            self._ring_now()
-            return
-        timer = threading.Timer(delay, self._ring_now)
-        timer.daemon = True  # a process that ends first leaves it to the sweep
-        timer.start()
+            self._changed.notify()
 
-    def _ring_now(self) -> None:
-        with self._lock:
-            destination_ids, self._waiting = self._waiting, set()
-            self._next = time.monotonic() + EVERY_SECONDS
-        bells.send_job(DELIVER_JOB, destinations=sorted(map(str, destination_ids)))
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                destination_ids, self._waiting = self._waiting, set()
+            bells.send_job(DELIVER_JOB, destinations=sorted(map(str, destination_ids)))
+            time.sleep(EVERY_SECONDS)
 
 
 @cache
