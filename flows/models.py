@@ -67,7 +67,7 @@ class WorkQueue(models.Model):
     description = models.TextField(blank=True)
     paused = models.BooleanField(default=False)
     limit = models.PositiveIntegerField(null=True, blank=True, help_text="Runs in progress at once; empty: no limit.")
-    priority = models.SmallIntegerField(default=0, help_text="Queues with a higher one are served first.")
+    priority = models.SmallIntegerField(default=0, db_default=0, help_text="Queues with a higher one are served first.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OwnedQuerySet.as_manager()
@@ -125,16 +125,24 @@ class Deployment(models.Model):
     queue = models.ForeignKey(WorkQueue, on_delete=models.PROTECT, related_name="deployments")
     paused = models.BooleanField(default=False)
     limit = models.PositiveIntegerField(null=True, blank=True, help_text="Runs in progress at once; empty: no limit.")
-    collision = models.CharField(max_length=8, choices=Collision.choices, default=Collision.WAIT)
-    crash_reruns = models.PositiveSmallIntegerField(default=0, help_text="How often a run that crashed is run again.")
-    late_after_seconds = models.PositiveIntegerField(default=60, help_text="A run that waits longer is Late.")
+    collision = models.CharField(
+        max_length=8, choices=Collision.choices, default=Collision.WAIT, db_default=Collision.WAIT
+    )
+    crash_reruns = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How often a run that crashed is run again."
+    )
+    late_after_seconds = models.PositiveIntegerField(
+        default=60, db_default=60, help_text="A run that waits longer is Late."
+    )
     expected_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text="A run that takes longer is overrunning; empty: nobody minds."
     )
     deadline_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text="Counted from the time that a run is due; empty: none."
     )
-    on_deadline = models.CharField(max_length=8, choices=OnDeadline.choices, default=OnDeadline.NOTHING)
+    on_deadline = models.CharField(
+        max_length=8, choices=OnDeadline.choices, default=OnDeadline.NOTHING, db_default=OnDeadline.NOTHING
+    )
     declared = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -171,7 +171,11 @@ class Worker(models.Model):
     host = models.CharField(max_length=200)
     pid = models.PositiveIntegerField()
     places = models.PositiveIntegerField()
-    queues = models.JSONField(default=list, help_text="Names of the queues that it serves; empty: every queue.")
+    queues = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="Names of the queues that it serves; empty: every queue.",
+    )
     load = models.FloatField(null=True, help_text="The machine's load in the last minute, as a share of its cores.")
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
@@ -204,6 +208,7 @@ class Attempt(models.Model):
     peak_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True, help_text="Of its largest process.")
     usage = models.JSONField(
         default=list,
+        db_default=models.Value([], models.JSONField()),
         blank=True,
         help_text="Of its processes together: [seconds since its start, CPU in percent of one core, memory in bytes],"
         " oldest first, at most 300.",
