@@ -17,7 +17,7 @@ SKIP, NEXT, PREVIOUS = "skip", "next", "previous"
 # Where all times for so long are days off, there is none.
 SEARCH = timedelta(days=10 * 366)
 # Moving is for what runs a few times a day; each minute of a holiday would be laid over a day that has its own.
-MAX_MOVED_A_DAY = 48
+MAX_MOVED_A_DAY = 24
 _MOMENT = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 

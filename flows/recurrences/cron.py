@@ -8,7 +8,7 @@ aware arithmetic agrees, except that it passes over times where an offset change
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import MAXYEAR, datetime, time, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -50,7 +50,7 @@ class Cron:
     def times(self, after: datetime) -> Iterator[datetime]:
         """The times after this one; ends where there is none in fifty years."""
         if self._is_all_day:
-            return wall_clock.every_instant(lambda wall: CronSim(self.expression, wall), self.zone, after)
+            return wall_clock.every_instant(lambda wall: walls_after(self.expression, wall), self.zone, after)
         return wall_clock.once_each(walls_after(self.expression, wall_clock.shown(after, self.zone)), self.zone, after)
 
     @property
@@ -75,38 +75,41 @@ class _Read:
     """What cronsim read in an expression."""
 
     cronsim: CronSim
-    all_day: bool
-    clocks: tuple[time, ...]  #: the times of day, in order; none where it runs all day
+    hours: tuple[int, ...]
+    minutes: tuple[int, ...]
+
+    @property
+    def all_day(self) -> bool:
+        minute, hour = self.cronsim.parts[1:3]
+        return minute.startswith("*") or hour.startswith("*") or len(self.hours) == 24
 
 
 @lru_cache(4096)  # reading an expression costs 20 µs, as much as counting to its next time
 def _read(expression: str) -> _Read:
-    minute, hour = expression.split()[:2]
     cronsim = CronSim(expression, _START)
-    all_day = minute.startswith("*") or hour.startswith("*") or len(cronsim.hours) == 24
-    clocks = [] if all_day else [time(hour, minute) for hour in cronsim.hours for minute in cronsim.minutes]
-    return _Read(cronsim, all_day, tuple(sorted(clocks)))
+    return _Read(cronsim, tuple(sorted(cronsim.hours)), tuple(sorted(cronsim.minutes)))
 
 
 def walls_after(expression: str, wall: datetime) -> Iterator[datetime]:
-    """The wall times after this one of what runs at fixed times of day, a day at a time; none beyond fifty years.
+    """The wall times after this one, a day at a time; none where no day comes for fifty years.
 
     cronsim reads the expression and says which days match. Its own iterator goes from hour to hour, and the ticks of
     thousands of schedules would spend most of their time there.
     """
     read = _read(expression)
-    months, match_day, clocks = read.cronsim.months, read.cronsim.match_day, read.clocks
+    months, match_day = read.cronsim.months, read.cronsim.match_day
     day, give_up = wall.date(), wall.year + _YEARS
     while day.year <= give_up and day.year < MAXYEAR:
         if day.month not in months:
             day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
             continue
         if match_day(day):
-            for clock in clocks:
-                found = datetime.combine(day, clock)
-                if found > wall:
-                    give_up = day.year + _YEARS
-                    yield found
+            for hour in read.hours:
+                for minute in read.minutes:
+                    found = datetime(day.year, day.month, day.day, hour, minute)  # noqa: DTZ001 - a wall time
+                    if found > wall:
+                        give_up = day.year + _YEARS
+                        yield found
         day += _DAY
 
 

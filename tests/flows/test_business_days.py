@@ -182,7 +182,7 @@ def test_every_second_passes_over_days_off_at_once() -> None:
             "calendar",
             "“never” has no business day in the year",
         ),
-        (Spec("interval", "60", calendar="o", on_day_off="next"), WEEKEND, "on_day_off", "more than 48 times a day"),
+        (Spec("interval", "60", calendar="o", on_day_off="next"), WEEKEND, "on_day_off", "more than 24 times a day"),
         (Spec("interval", "60", calendar="o", on_day_off="later"), WEEKEND, "on_day_off", "skip, next, previous"),
         (Spec("cron", "@daily", calendar="o"), None, "calendar", "no calendar “o”"),
         (
@@ -205,9 +205,9 @@ def test_what_leaves_no_time_to_come_is_refused(
     assert advice in caught.value.message_dict[field][0]
 
 
-def test_half_hourly_may_be_moved_even_where_a_day_is_longer() -> None:
-    """The day on which the clock is put back shows two hours twice."""
-    Spec("cron", "*/30 * * * *", "Europe/Paris", calendar="o", on_day_off="next", days=WEEKEND).clean(
+def test_hourly_may_be_moved_even_where_a_day_is_longer() -> None:
+    """The day on which the clock is put back has 25 hours."""
+    Spec("cron", "0 * * * *", "Europe/Paris", calendar="o", on_day_off="next", days=WEEKEND).clean(
         datetime(2026, 10, 24, 22, tzinfo=UTC)
     )
 

@@ -270,8 +270,8 @@ week_days_of_cron = st.sampled_from(["*", "1-5", "0", "7", "5L", "MON#2", "SAT,S
 
 @settings(max_examples=150, deadline=None)
 @given(
-    hour=st.sampled_from(["0", "2", "1,3", "8-17", "1-23/5"]),
-    minute=st.sampled_from(["0", "59", "5,35", "10-20/5"]),
+    hour=st.sampled_from(["*", "*/7", "0", "2", "1,3", "8-17", "1-23/5"]),
+    minute=st.sampled_from(["*", "0", "59", "5,35", "10-20/5"]),
     day=days_of_cron,
     month=months_of_cron,
     week_day=week_days_of_cron,
