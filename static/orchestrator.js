@@ -299,7 +299,10 @@
       const menu = one("details[data-menu][open]");
       if (menu) { menu.open = false; one("summary", menu).focus(); }
     }
-    if (event.key === "Enter" && event.target.matches?.("[data-insert]")) event.target.click();
+    if ((event.key === "Enter" || event.key === " ") && event.target.matches?.("[data-insert]")) {
+      event.preventDefault(); // the key is not typed into the field, too
+      event.target.click();
+    }
     const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const field = one("[data-search]");
