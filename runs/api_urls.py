@@ -3,6 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from runs.api.calendars import CalendarViewSet
 from runs.api.deployments import DeploymentViewSet, ScheduleViewSet
 from runs.api.flow_runs import FlowRunViewSet
 from runs.api.health import HealthView
@@ -12,6 +13,7 @@ router = SimpleRouter(use_regex_path=False)
 router.register("flow-runs", FlowRunViewSet, basename="api-flow-run")
 router.register("deployments", DeploymentViewSet, basename="api-deployment")
 router.register("schedules", ScheduleViewSet, basename="api-schedule")
+router.register("calendars", CalendarViewSet, basename="api-calendar")
 
 urlpatterns = [
     path("health/", HealthView.as_view(), name="api-health"),

@@ -6,11 +6,12 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from flows.models import Catchup, Deployment, Schedule, ScheduleKind
-from flows.schedules import Spec
+from flows.models import Catchup, Deployment, OnDayOff, Schedule, ScheduleKind
+from flows.schedules import MAX_CATCHUP_SECONDS, Spec
 from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeField
 
 NEXT_TIMES = 5
+MAX_NEXT_TIMES = 100
 NAME = {"max_length": 200}
 
 
@@ -23,9 +24,43 @@ class SpecSerializer(StrictSerializer):
     )
     timezone = serializers.CharField(default="UTC", max_length=64, help_text="Whose wall clock counts: Europe/Paris.")
     anchor = serializers.DateTimeField(default=None, allow_null=True, help_text="Intervals are counted from here.")
+    starts_at = serializers.DateTimeField(default=None, allow_null=True, help_text="No time before this.")
+    ends_at = serializers.DateTimeField(default=None, allow_null=True, help_text="No time after this.")
+    calendar = serializers.CharField(
+        default="", allow_blank=True, max_length=100, help_text="The name of the calendar whose days off count."
+    )
+    on_day_off = serializers.ChoiceField(choices=OnDayOff.choices, default=OnDayOff.SKIP.value)
     catchup = serializers.ChoiceField(choices=Catchup.choices, default=Catchup.LATEST.value)
+    catchup_seconds = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_CATCHUP_SECONDS,
+        help_text="Times missed longer ago than this are not run.",
+    )
     parameters = serializers.DictField(default=dict, help_text="Added to the deployment's own.")
     active = serializers.BooleanField(default=True)
+
+
+class TriedScheduleSerializer(SpecSerializer):
+    """A schedule to try out, and how much of it to show."""
+
+    count = serializers.IntegerField(
+        default=NEXT_TIMES, min_value=1, max_value=MAX_NEXT_TIMES, help_text="How many of its next times."
+    )
+    year = serializers.BooleanField(default=False, help_text="Whether to show its year ahead.")
+
+
+class ScheduledDaySerializer(serializers.Serializer[Any]):
+    """A day of a schedule's year ahead."""
+
+    date = serializers.DateField(read_only=True, help_text="On the schedule's own clock.")
+    runs = serializers.IntegerField(read_only=True, help_text="How often it runs; counted to 100.")
+    moved_here = serializers.IntegerField(read_only=True, help_text="How many of them were moved from days off.")
+    left_out = serializers.IntegerField(
+        read_only=True, help_text="On a day off: times that are moved away or left out."
+    )
+    day_off = serializers.CharField(read_only=True, allow_null=True, help_text="What the day off is called.")
 
 
 class SchedulePreviewSerializer(serializers.Serializer[Any]):
@@ -34,24 +69,57 @@ class SchedulePreviewSerializer(serializers.Serializer[Any]):
     description = serializers.CharField(read_only=True, help_text="In plain words.")
     expression = serializers.CharField(read_only=True, help_text="In its normal form.")
     next_times = serializers.ListField(child=UTCDateTimeField(), read_only=True)
+    year = ScheduledDaySerializer(
+        many=True, read_only=True, allow_null=True, help_text="Where it was asked for: this month and the next eleven."
+    )
+
+
+class BackfillRequestSerializer(StrictSerializer):
+    """A window of the past."""
+
+    start = serializers.DateTimeField(help_text="The first instant of the window.")
+    end = serializers.DateTimeField(default=None, allow_null=True, help_text="The last; now by default.")
+    schedule = serializers.UUIDField(
+        default=None, allow_null=True, help_text="The one that it is about; else those that are switched on."
+    )
+    dry_run = serializers.BooleanField(default=False, help_text="Only say what would be made.")
+
+
+class BackfillSerializer(serializers.Serializer[Any]):
+    """What a backfill made, or would make."""
+
+    count = serializers.IntegerField(read_only=True, help_text="How many times have no run yet; at most 1,000 a call.")
+    there = serializers.IntegerField(read_only=True, help_text="How many have theirs already.")
+    more_from = UTCDateTimeField(
+        read_only=True, allow_null=True, help_text="The first time that was too much for one call; call again."
+    )
+    times = serializers.ListField(child=UTCDateTimeField(), read_only=True, help_text="Oldest first.")
+    flow_runs = serializers.ListField(
+        child=serializers.UUIDField(), read_only=True, help_text="The runs that were made, in the order of their times."
+    )
 
 
 class ScheduleSerializer(ReadSerializer):
-    """A schedule of a deployment. Reads the deployment: have it at hand."""
+    """A schedule of a deployment. Reads the deployment and the calendar: have them at hand."""
 
     description = serializers.SerializerMethodField(help_text="In plain words.")
     next_times = serializers.SerializerMethodField(
         help_text="The next five; none while it or its deployment is paused."
     )
+    calendar = serializers.SerializerMethodField(help_text="The name of its calendar; empty without one.")
     parameters = serializers.DictField(read_only=True)
 
     class Meta:
         model = Schedule
         fields = (
-            "id", "kind", "expression", "timezone", "anchor", "active", "catchup", "parameters", "description",
-            "next_times",
+            "id", "kind", "expression", "timezone", "anchor", "starts_at", "ends_at", "calendar", "on_day_off",
+            "active", "catchup", "catchup_seconds", "parameters", "description", "next_times",
         )  # fmt: skip
         read_only_fields = fields
+
+    def get_calendar(self, schedule: Schedule) -> str:
+        """Return the name of the calendar."""
+        return schedule.calendar.name if schedule.calendar_id else ""
 
     def get_description(self, schedule: Schedule) -> str:
         """Return the schedule in plain words."""

@@ -5,19 +5,23 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from flows.actions import Declaration, set_elsewhere
+from flows.actions import Declaration, set_elsewhere, with_calendar
 from flows.models import Deployment, Schedule
 from flows.schedules import Spec
+from flows.year import year_ahead
 from orchestrator.bodies import StrictSerializer
 from orchestrator.paging import KeysetPagination
 from runs import actions
 from runs.api.deployment_serializers import (
+    BackfillRequestSerializer,
+    BackfillSerializer,
     DeclarationSerializer,
     DeclaredDeploymentSerializer,
     DeploymentChangesSerializer,
@@ -27,7 +31,7 @@ from runs.api.deployment_serializers import (
     SchedulePreviewSerializer,
     ScheduleSerializer,
     SpecSerializer,
-    next_times,
+    TriedScheduleSerializer,
 )
 from runs.api.filters import DeploymentFilter
 from runs.api.serializers import FlowRunSerializer
@@ -61,7 +65,7 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         """Deployments that the request may see, with what their rows show (two queries)."""
         if getattr(self, "swagger_fake_view", False):
             return Deployment.objects.none()
-        schedules = Prefetch("schedules", Schedule.objects.select_related("deployment").order_by("id"))
+        schedules = Prefetch("schedules", Schedule.objects.select_related("deployment", "calendar").order_by("id"))
         return (
             Deployment.objects.visible_to(self.request.user).select_related("flow", "queue").prefetch_related(schedules)
         )
@@ -184,6 +188,34 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         schedule = actions.add_schedule(deployment, spec, user=request.user)
         return Response(ScheduleSerializer(schedule).data, status=status.HTTP_201_CREATED)
 
+    @extend_schema(
+        summary="Backfill a window of the past",
+        request=BackfillRequestSerializer,
+        responses={200: BackfillSerializer, 201: BackfillSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def backfill(self, request: Request, pk: UUID) -> Response:
+        """Make runs for the schedules' times in a window that have none yet, at most 1,000 a call, oldest first.
+
+        A run that was Skipped is brought back. Asked for twice, nothing is made twice. Answers 200 to a dry run and
+        where there was nothing to make.
+        """
+        deployment = self.get_object()
+        said = _valid(BackfillRequestSerializer, request.data)
+        if said.pop("dry_run"):
+            planned, made = actions.plan_backfill(deployment, **said), []
+        else:
+            planned, made = actions.backfill(deployment, user=request.user, **said)
+        answer = {
+            "count": len(planned.slots),
+            "there": planned.there,
+            "more_from": planned.more_from,
+            "times": [slot.time for slot in planned.slots],
+            "flow_runs": [run.pk for run in made],
+        }
+        code = status.HTTP_201_CREATED if made else status.HTTP_200_OK
+        return Response(BackfillSerializer(answer).data, status=code)
+
     def _schedules(self) -> Response:
         return Response(ScheduleSerializer(self.get_object().schedules.all(), many=True).data)
 
@@ -203,7 +235,7 @@ class ScheduleViewSet(viewsets.GenericViewSet[Schedule]):
         if getattr(self, "swagger_fake_view", False):
             return Schedule.objects.none()
         visible = Deployment.objects.visible_to(self.request.user)
-        return Schedule.objects.filter(deployment__in=visible).select_related("deployment")
+        return Schedule.objects.filter(deployment__in=visible).select_related("deployment", "calendar")
 
     @extend_schema(summary="Change a schedule", request=SpecSerializer(partial=True), responses=ScheduleSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:
@@ -219,13 +251,25 @@ class ScheduleViewSet(viewsets.GenericViewSet[Schedule]):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(
-        summary="Try a schedule out", request=SpecSerializer, responses=SchedulePreviewSerializer, filters=False
+        summary="Try a schedule out",
+        request=TriedScheduleSerializer,
+        responses=SchedulePreviewSerializer,
+        filters=False,
     )
     @action(detail=False, methods=["post"], pagination_class=None)
     def preview(self, request: Request) -> Response:
-        """What a schedule means in words and its next five times; nothing is kept."""
-        spec = Spec(**_valid(SpecSerializer, request.data)).clean()
-        answer = {"description": spec.describe(), "expression": spec.expression, "next_times": next_times(spec)}
+        """What a schedule means in words, its next times and its year ahead; nothing is kept."""
+        said = _valid(TriedScheduleSerializer, request.data)
+        count, wants_year = said.pop("count"), said.pop("year")
+        now = timezone.now()
+        spec = with_calendar(Spec(**said), acting_team(request)).clean(now)
+        days = [day for day in year_ahead(spec, now) if day.runs or day.left_out] if wants_year else None
+        answer = {
+            "description": spec.describe(),
+            "expression": spec.expression,
+            "next_times": spec.next_times(now, count),
+            "year": days,
+        }
         return Response(SchedulePreviewSerializer(answer).data)
 
 

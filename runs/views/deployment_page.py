@@ -58,7 +58,7 @@ class DeploymentPage(LivePage):
         """Six queries."""
         deployment, now, user = self.deployment, self.reader.now, self.reader.user
         runs = FlowRun.objects.visible_to(user).filter(deployment=deployment)
-        schedules = deployment.schedules.order_by("created_at", "id")
+        schedules = deployment.schedules.select_related("calendar").order_by("created_at", "id")
         return {
             "deployment": deployment,
             "schedules": [timetable(schedule, now) for schedule in schedules],
