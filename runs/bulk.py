@@ -152,6 +152,12 @@ def insert(table: Table, rows: Iterable[Sequence[Any]]) -> None:
                 copy.write_row(row)
 
 
+def insert_missing(table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows, each a tuple in the order of the table's columns; those that a constraint says are there stay."""
+    with connection.cursor() as cursor:
+        cursor.executemany(f"{_insert_into(table)} ON CONFLICT DO NOTHING", list(_written(table, rows)))
+
+
 def update(table: Table, rows: Iterable[Sequence[Any]]) -> None:
     """Write all columns of rows that are there; the first column is the primary key."""
     names = [name for name, _ in table.columns]
