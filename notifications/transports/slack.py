@@ -23,6 +23,7 @@ from notifications.transports.wording import clean, cut, one_line, secrets_in
 
 SECTION_CHARACTERS = 3_000
 _TEXT_SECTIONS = 3
+_URL_CHARACTERS = 2_000
 _FALLBACK_CHARACTERS = 15_000  # Slack takes 40,000, Mattermost 16,383
 _MARKS = {"bad": "❌", "warning": "⚠️", "good": "✅", "neutral": "🔔"}
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -77,9 +78,8 @@ def message(content: Content) -> dict[str, Any]:
     """Return what is posted: the blocks, and the same as text."""
     text = f"{_MARKS[content.tone]} {clean(content.text.strip() or content.title)}"
     logs = _logs(content.log_lines)
-    items = "\n".join(_item(item) for item in content.items)
     link = _link(content.url, content.url_label or "Open") if content.url else ""
-    pieces = [piece for piece in [*_pieces(text), items, logs, link] if piece]
+    pieces = [piece for piece in [*_pieces(text), *_items(content.items), logs, link] if piece]
     return {
         "text": _cut_escaped("\n".join(pieces), _FALLBACK_CHARACTERS),
         "blocks": [*(_section(piece) for piece in pieces), *_context(content)],
@@ -112,7 +112,7 @@ def _fitting(text: str) -> int:
     """Return how many characters fit into a section once they are escaped; up to a line's end where there is one."""
     room = SECTION_CHARACTERS
     for index, character in enumerate(text):
-        room -= len(_ESCAPES.get(character, character))
+        room -= len(_ESCAPES.get(character, character)) + (character > "\uffff")
         if room < 0:
             line_end = text.rfind("\n", 0, index)
             return line_end if line_end > index // 2 else index
@@ -132,6 +132,18 @@ def _logs(lines: list[str]) -> str:
     return "```\n" + "\n".join(reversed(kept)) + "\n```" if kept else ""
 
 
+def _items(items: list[Item]) -> Iterator[str]:
+    """List them, in as many sections as that takes."""
+    piece = ""
+    for line in map(_item, items):
+        if piece and len(piece) + 1 + len(line) > SECTION_CHARACTERS:
+            yield piece
+            piece = ""
+        piece = f"{piece}\n{line}" if piece else line
+    if piece:
+        yield piece
+
+
 def _item(item: Item) -> str:
     count = f"{item.count:,} × " if item.count != 1 else ""
     text = one_line(item.text, 150)
@@ -139,7 +151,10 @@ def _item(item: Item) -> str:
 
 
 def _link(url: str, label: str) -> str:
-    return f"<{escaped(one_line(url, 1_000)).replace('|', '%7C')}|{escaped(one_line(label, 150))}>"
+    """Return a link, or its label alone where the address is too long to be one."""
+    target = escaped(clean(url)).replace("|", "%7C").replace("\n", "")
+    shown = escaped(one_line(label, 150))
+    return f"<{target}|{shown}>" if len(target) <= _URL_CHARACTERS else shown
 
 
 def _context(content: Content) -> list[dict[str, Any]]:

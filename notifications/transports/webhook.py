@@ -19,11 +19,12 @@ from notifications.content import Content, to_json
 from notifications.outgoing import checked_url, post
 from notifications.transports.base import Answer, Transport
 from notifications.transports.http import http_answer
-from notifications.transports.wording import clean, cut, secrets_in
+from notifications.transports.wording import clean, cut, one_line, secrets_in
 
 PREFIX = "whsec_"
 _SECRET_BYTES = range(24, 65)
-_TEXT_CHARACTERS = 20_000  # the scheme advises against bodies over 20 KB
+_TEXT_CHARACTERS = 10_000  # the scheme advises against bodies over 20 KB
+_LOG_LINES = 20
 
 
 class WebhookTransport(Transport):
@@ -81,8 +82,9 @@ def payload(content: Content) -> dict[str, Any]:
     data = {
         **told.pop("data"),
         **told,
+        "title": one_line(content.title, 500),
         "text": cut(clean(content.text), _TEXT_CHARACTERS),
-        "title": clean(content.title),
+        "log_lines": [cut(clean(line), 300) for line in content.log_lines[-_LOG_LINES:]],
     }
     return {"type": _type(content), "timestamp": content.time, "data": data}
 
