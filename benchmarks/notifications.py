@@ -31,7 +31,7 @@ def notifications(quick: bool) -> Iterator[Row]:
         make_policies(server, receiver)
         yield from latency(server, receiver, 10 if quick else 40)
         storm = burst(server, 200 if quick else 1_000)
-        rounds = ingest_rounds(server, 300 if quick else 1_000, 2 if quick else 7)  # while its window is open
+        rounds = ingest_rounds(server, 50 if quick else 120, 2 if quick else 7)  # while its window is open
         yield storm.row(server, receiver, wait=not quick)
     yield slowdown(rounds)
 
@@ -62,10 +62,9 @@ def make_policies(server: Server, receiver: Receiver) -> None:
         policy(f"elsewhere-{number}", [f"elsewhere-{number}-*"], [elsewhere], BURST_LIMIT)
 
 
-def fail(variables: dict[str, str], flow: str, count: int, pause_seconds: float = 0.0) -> None:
-    """Run so many flow runs that fail, in one process."""
-    command = [PYTHON, PROGRAMS / "failing.py", str(count), "--flow", flow, "--pause", str(pause_seconds)]
-    run(command, variables)
+def fail(variables: dict[str, str], flow: str, count: int, *options: str) -> None:
+    """Have so many runs fail, each in a process of its own if the options do not say otherwise."""
+    run([PYTHON, PROGRAMS / "failing.py", str(count), "--flow", flow, *options], variables)
 
 
 def latency(server: Server, receiver: Receiver, runs: int) -> Iterator[Row]:
@@ -74,7 +73,7 @@ def latency(server: Server, receiver: Receiver, runs: int) -> Iterator[Row]:
     fail(server.environment, "latency", 1)  # warm-up: the sender's imports
     wait_until(lambda: len(receiver.at("/latency")) >= len(MATCHING), "the first messages", 30)
     receiver.requests.clear()
-    fail(server.environment, "latency", runs, 0.2)
+    fail(server.environment, "latency", runs, "--pause", "0.2")
     wait_until(lambda: len(receiver.at("/latency")) >= expected, f"{expected} messages", 30)
     query = "SELECT id, state_time FROM runs_flowrun WHERE state_type = 'FAILED'"
     failed = {UUID(run_id): moment(at) for run_id, at in server.records.rows(query)}
@@ -151,7 +150,7 @@ class Storm:
 def burst(server: Server, runs: int) -> Storm:
     """Have so many runs fail well within a minute."""
     before, begun = server.records.count(_FAILED), time.time()
-    fail(server.environment, "storm", runs)
+    fail(server.environment, "storm", runs, "--each", "10")
     done = wait_until(lambda: server.records.count(_FAILED) >= before + runs, "the burst", 60)
     if done - begun > WINDOW_SECONDS - 5:
         raise BenchmarkError(f"{runs:,} failing runs took {done - begun:.0f} s, so they do not fall into one minute")

@@ -1,5 +1,6 @@
-"""Runs that fail, each in a forked process, as a worker's are: `failing.py COUNT [--flow NAME] [--pause SECONDS]`.
+"""Runs that fail: `failing.py COUNT [--flow NAME] [--pause SECONDS] [--each RUNS]`.
 
+Each is in a forked process, as a worker's are; with --each, so many one after the other in each process.
 Three tasks, the last of which raises, and a few printed lines: a small run that somebody wants to hear of.
 """
 
@@ -39,12 +40,14 @@ if __name__ == "__main__":
     parser.add_argument("count", type=int)
     parser.add_argument("--flow", default="failing")
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--each", type=int, default=1)
     options = parser.parse_args()
     fail = flow(failing, name=options.flow)
-    for _ in range(options.count):
+    for begun in range(0, options.count, options.each):
         if not (child := os.fork()):
-            with contextlib.suppress(ConnectionError):
-                fail()
+            for _ in range(min(options.each, options.count - begun)):
+                with contextlib.suppress(ConnectionError):
+                    fail()
             journal.close()
             os._exit(0)
         os.waitpid(child, 0)
