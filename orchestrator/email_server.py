@@ -50,12 +50,14 @@ def email_server() -> EmailServer:
     security = options.get("tls", "starttls" if parts.scheme == "smtp" else "tls")
     if security not in (("starttls", "none") if parts.scheme == "smtp" else ("tls",)):
         raise _wrong("write tls=starttls (the default of smtp://) or tls=none, or smtps:// for TLS from the start")
-    user = unquote(parts.username or "")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not (user + password).isascii():
+        raise _wrong("has a user or password beyond ASCII, which Python's SMTP cannot send")
     return EmailServer(
         host=parts.hostname or "",
         port=parts.port or _PORTS[parts.scheme],
         user=user,
-        password=unquote(parts.password or ""),
+        password=password,
         tls=security == "tls",
         starttls=security == "starttls",
         sender=_sender(options.get("from") or user),
@@ -79,7 +81,7 @@ def _split(url: str) -> SplitResult:
 
 def _sender(written: str) -> str:
     name, address = parseaddr(written)
-    if not _ADDRESS.fullmatch(address) or any(ord(character) < 32 for character in written):
+    if not _ADDRESS.fullmatch(address) or not address.isascii() or any(ord(character) < 32 for character in written):
         raise _wrong("needs the address that mail comes from: from=orchestrator@example.com")
     return formataddr((name, address)) if name else address
 

@@ -151,7 +151,8 @@ class _HandingOver:
             if settings.EMAIL_HOST_USER:
                 connection.login(settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD)
             sender = parseaddr(settings.DEFAULT_FROM_EMAIL)[1]
-            refused = connection.send_message(self._message, sender, self._to)
+            # not send_message, which writes mbox's ">From" into texts
+            refused = connection.sendmail(sender, self._to, self._message.as_bytes())
         finally:
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 connection.quit()
