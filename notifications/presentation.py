@@ -1,6 +1,6 @@
 """How policies, deliveries and destinations are put into words. Pure functions; no queries."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ _OF_STATUS = {
     Delivery.Status.MUTED: "cancelled",
 }
 SHOWN_NAMES = 4
+NAME_CHARACTERS = 40
 UNSENT_AFTER = timedelta(minutes=1)  #: what was due for longer waits for want of a sender
 
 
@@ -45,8 +46,8 @@ def watched(policy: Policy) -> str:
     known = [Event(value).label for value in policy.events if value in Event.values]
     what = _either([known[0], *(label.lower() for label in known[1:])]) if known else "No"
     names = [*policy.flows, *policy.deployments]
-    of = f" of {_either(names)}" if names else ""
-    tags = f"{',' if names else ''} tagged {_either(policy.tags)}" if policy.tags else ""
+    of = f" of {_either(_few(names))}" if names else ""
+    tags = f"{',' if names else ''} tagged {_either(_few(policy.tags))}" if policy.tags else ""
     return f"{what} runs{of}{tags}"
 
 
@@ -78,10 +79,19 @@ def last_answer(message: Message | None) -> str:
     return str(said.get("text", ""))
 
 
+def _few(names: Sequence[Any]) -> list[str]:
+    """The first names, long ones cut, and how many more there are."""
+    shown = [cut(str(name)) for name in names]
+    return shown if len(shown) <= SHOWN_NAMES + 1 else [*shown[:SHOWN_NAMES], f"{len(shown) - SHOWN_NAMES} more"]
+
+
+def cut(name: str) -> str:
+    """Return a name as it stands among others."""
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"
+
+
 def _either(words: Iterable[str]) -> str:
-    named = [str(word) for word in words]
-    if len(named) > SHOWN_NAMES + 1:
-        named = [*named[:SHOWN_NAMES], f"{len(named) - SHOWN_NAMES} more"]
+    named = list(words)
     return f"{', '.join(named[:-1])} or {named[-1]}" if len(named) > 1 else named[0]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from notifications.models import Delivery, Destination, Message, Policy
@@ -82,12 +82,12 @@ def _messages(policies: list[Any]) -> dict[Any, Message]:
 
 
 def _with_policies(destinations: QuerySet[Destination]) -> QuerySet[Destination]:
-    """Destinations with how many policies tell them."""
+    """Destinations with how many policies tell them, those with something wrong first."""
     return (
-        destinations.annotate(policy_count=Count("subscriptions"))
+        destinations.annotate(policy_count=Count("subscriptions"), is_failing=Q(failures__gt=0))
         .select_related("team")
         .defer("config")
-        .order_by("name", "id")
+        .order_by("-gave_up", F("paused_at").desc(nulls_last=True), "-is_failing", "name", "id")
     )
 
 
