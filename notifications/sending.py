@@ -2,8 +2,8 @@
 
 A thread works for one destination at a time, whose lease it holds: gathers what is due into messages, commits them,
 sends the first, records the answer, and so on until nothing is due. While it waits for the network it holds nothing:
-no transaction, no database connection. Destinations that failed or were slow last time have threads of their own, so
-that they never keep others waiting.
+no transaction, no database connection (what it asks the database, a few other threads do). Destinations that failed or
+were slow last time have threads of their own, so that they never keep others waiting.
 """
 
 import logging
@@ -15,17 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from django.db import Error as DatabaseError
-from django.db import connection, transaction
+from django.db import close_old_connections, connection, connections, transaction
 
 from notifications import failing, leases
 from notifications.content import from_json, storable
 from notifications.failing import Health
-from notifications.leases import Lease
 from notifications.gathering import gather
+from notifications.leases import Lease
 from notifications.models import Destination, Message
 from notifications.transports import Answer, transport
 from orchestrator.encryption import Secret, Unreadable
@@ -34,10 +34,12 @@ from runs.clock import database_now
 # Threads that wait for the network cost little; 40 destinations that hang for the first time leave some free.
 QUICK_THREADS: Final = 48
 SLOW_THREADS: Final = 16
-AT_THE_DATABASE: Final = 4  # threads that read or write it at once: connections are scarce on PostgreSQL
+DATABASE_THREADS: Final = 4  # at most; they keep their connections, which are scarce and slow to make on PostgreSQL
 SLOW_SECONDS: Final = 1.0
 MAX_ANSWERS: Final = 50
 MAX_ANSWER: Final = 500
+
+Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Sending:
         """Nothing starts yet."""
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "sending")
         self._slow = ThreadPoolExecutor(SLOW_THREADS, "sending-slow")
-        self._database = threading.BoundedSemaphore(AT_THE_DATABASE)
+        self._database = DatabaseThreads(DATABASE_THREADS)
         self._changed = threading.Condition()
         self._taken: set[UUID] = set()  # destinations that have a thread, or wait for one
         self._rung: set[UUID] = set()  # those of them for which another bell came meanwhile
@@ -91,9 +93,12 @@ class Sending:
             self._slow.shutdown(wait=False, cancel_futures=True)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until nothing is being sent any more; False when that takes longer."""
+        """Wait until nothing is being sent any more; False when that takes longer. Call it after `close`."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._running, seconds)
+            is_idle = self._changed.wait_for(lambda: not self._running, seconds)
+        if is_idle and self._closing:
+            self._database.close()
+        return is_idle
 
     # Threads
 
@@ -138,44 +143,58 @@ class Sending:
     def _send_what_is_due(self, destination_id: UUID, is_delayed: bool) -> None:
         """Send until nothing is due, then look once more: another process may have heard a bell while this one held
         the lease. Ends earlier when the process stops, or these are no longer the right threads for it."""
-        lease = self._begin(destination_id)
-        while lease is not None:
+        ask = self._database.ask
+        while self._goes_on(destination_id, is_delayed) and (lease := ask(take, destination_id)) is not None:
             try:
-                while self._goes_on(destination_id, is_delayed) and self._send_one(lease):
-                    pass
+                attempt = ask(next_try, lease)
+                while attempt is not None:
+                    answer, seconds = self._timed(attempt, destination_id)
+                    ask(settle, attempt, answer, seconds)
+                    goes_on = answer.ok or answer.is_final
+                    attempt = ask(next_try, lease) if goes_on and self._goes_on(destination_id, is_delayed) else None
             finally:
-                with self._database:
-                    lease.release()
-            lease = self._begin(destination_id) if self._goes_on(destination_id, is_delayed) else None
-
-    def _begin(self, destination_id: UUID) -> Lease | None:
-        with self._database:
-            now = database_now()
-            return leases.take(destination_id, now) if leases.due(now).filter(pk=destination_id).exists() else None
+                ask(lease.release)
 
     def _goes_on(self, destination_id: UUID, is_delayed: bool) -> bool:
         return not self._closing and (destination_id in self._delayed) == is_delayed
 
-    def _send_one(self, lease: Lease) -> bool:
-        """Gather, send the message that is next, and record the answer; False when there was none."""
-        with self._database:
-            now = database_now()
-            gather(lease, now)
-            attempt = begin(lease, now)
-            connection.close()
-        if attempt is None:
-            return False
+    def _timed(self, attempt: Try, destination_id: UUID) -> tuple[Answer, float]:
         began = time.monotonic()
         answer = send(attempt)
         seconds = time.monotonic() - began
         with self._changed:
             if not answer.ok or seconds > SLOW_SECONDS:
-                self._delayed.add(lease.destination_id)
+                self._delayed.add(destination_id)
             else:
-                self._delayed.discard(lease.destination_id)
-        with self._database:
-            record(attempt, answer, seconds, database_now())
-        return True
+                self._delayed.discard(destination_id)
+        return answer, seconds
+
+
+class DatabaseThreads:
+    """A few threads that ask the database for others, over connections that stay open."""
+
+    def __init__(self, most: int) -> None:
+        """They start when they are needed."""
+        self._connections: list[Any] = []
+        self._threads = ThreadPoolExecutor(
+            most, "sending-database", initializer=lambda: self._connections.append(connections["default"])
+        )
+
+    def ask(self, function: Callable[..., Value], *arguments: object) -> Value:
+        """Call a function in one of them, and return or raise what it does."""
+        return self._threads.submit(self._call, function, *arguments).result()
+
+    def close(self) -> None:
+        """End them, and close their connections."""
+        self._threads.shutdown()
+        for one in self._connections:
+            one.inc_thread_sharing()  # its own thread is gone
+            one.close()
+
+    @staticmethod
+    def _call(function: Callable[..., Value], *arguments: object) -> Value:
+        close_old_connections()
+        return function(*arguments)
 
 
 @cache
@@ -186,6 +205,19 @@ def _of_process(pid: int) -> Sending:
 def current() -> Sending:
     """Return this process's threads."""
     return _of_process(os.getpid())
+
+
+def take(destination_id: UUID) -> Lease | None:
+    """Take a destination's lease, if something is due and nobody else sends it."""
+    now = database_now()
+    return leases.take(destination_id, now) if leases.due(now).filter(pk=destination_id).exists() else None
+
+
+def next_try(lease: Lease) -> Try | None:
+    """Gather what is due, and begin to send the message that is next; None where there is none."""
+    now = database_now()
+    gather(lease, now)
+    return begin(lease, now)
 
 
 def begin(lease: Lease, now: datetime) -> Try | None:
@@ -218,6 +250,11 @@ def send(attempt: Try) -> Answer:
     except Exception as error:  # a transport's fault must not keep the others' messages from being sent
         _log.exception("The message %s could not be sent", attempt.message.pk)
         return Answer(False, f"This server could not send it: {type(error).__name__}. Its log says more.")
+
+
+def settle(attempt: Try, answer: Answer, seconds: float) -> None:
+    """Record an answer that came now."""
+    record(attempt, answer, seconds, database_now())
 
 
 def record(attempt: Try, answer: Answer, seconds: float, now: datetime) -> None:

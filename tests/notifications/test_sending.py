@@ -100,13 +100,13 @@ def test_nothing_is_held_while_the_network_is_waited_for(
     real = PlainTransport.send
 
     def look(self: PlainTransport, config: dict[str, Any], content: Content) -> Answer:
-        held.append(connection.connection)
+        held.append((connection.connection, [one.in_atomic_block for one in sending._database._connections]))
         return real(self, config, content)
 
     monkeypatch.setattr(PlainTransport, "send", look)
     sending.offer([told.destination_id])
     settled(sending)
-    assert held == [None]
+    assert held == [(None, [False])]
 
 
 def test_what_comes_while_something_is_sent_follows_it(
