@@ -35,7 +35,7 @@ def decrypt(text: str) -> Any:
     """Return the value of what `encrypt` made. Raises Unreadable."""
     try:
         return json.loads(_fernet(settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS).decrypt(text))
-    except InvalidToken:
+    except (InvalidToken, ValueError):  # ValueError: not even written as a token is
         raise Unreadable from None
 
 

@@ -88,7 +88,7 @@ def body(content: Content) -> str:
     """Return the text. What counts comes first: services cut long texts at their end."""
     parts = [
         clean(cut(content.text, _TEXT_CHARACTERS)),
-        "\n".join(f"- {item.count} × {one_line(item.text, 150)} {item.url}".rstrip() for item in content.items),
+        "\n".join(f"- {item.count:,} × {one_line(item.text, 150)} {item.url}".rstrip() for item in content.items),
         f"{content.url_label or 'Open'}: {content.url}" if content.url else "",
         "\n".join(one_line(line, 300) for line in content.log_lines),
     ]

@@ -105,7 +105,9 @@ def mail(content: Content, to: Sequence[str]) -> EmailMessage:
     context = {
         "title": one_line(content.title, 200),
         "text": clean(cut(content.text, _TEXT_CHARACTERS)),
-        "items": [{"text": one_line(item.text, 300), "count": item.count, "url": item.url} for item in content.items],
+        "items": [
+            {"text": one_line(item.text, 300), "count": f"{item.count:,}", "url": item.url} for item in content.items
+        ],
         "log_lines": [clean(cut(line, 300)) for line in content.log_lines],
         "url": content.url,
         "url_label": content.url_label or "Open",
