@@ -20,6 +20,7 @@ Errors = Mapping[str, Sequence[str]]
 UNITS = {"minutes": 60, "hours": 3600, "seconds": 1}
 MAX_TYPED = 20_000  # characters of a field that are looked at and shown again
 PATTERNS = ("flows", "deployments", "tags")
+FEW = 12  #: names that are seen without scrolling; of more, the chosen ones come first
 MUTES = {"1h": "1 hour", "4h": "4 hours", "morning": "Until tomorrow morning", "7d": "7 days", "until": "Until…"}
 _FOR = {"1h": timedelta(hours=1), "4h": timedelta(hours=4), "7d": timedelta(days=7)}
 MORNING_HOUR = 8
@@ -175,7 +176,10 @@ class Choices:
         names, wanted = list(dict.fromkeys(existing)), {alike(name) for name in chosen}
         known = {alike(name) for name in names}
         rest = [name for name in chosen if alike(name) not in known]
-        return cls(field, [(name, alike(name) in wanted) for name in names], ", ".join(rest))
+        offered = [(name, alike(name) in wanted) for name in names]
+        if len(offered) > FEW:
+            offered.sort(key=lambda choice: not choice[1])
+        return cls(field, offered, ", ".join(rest))
 
 
 @dataclass(frozen=True, slots=True)
