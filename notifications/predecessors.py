@@ -1,10 +1,8 @@
 """What came before a run: whether its failure is one more of the same, or its success the end of a failure."""
 
 from datetime import datetime
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final
-
-from django.db.models import Q, QuerySet
 
 from notifications.events import BROKEN
 from notifications.models import Delivery
@@ -22,8 +20,7 @@ def broke_before(run: FlowRun) -> bool:
     Of the same deployment, else of the flow without one (subflow runs among themselves). Runs that were cancelled or
     skipped are passed over. One query, which reads at most 50 runs by index.
     """
-    state_type = _ended_before(run).values_list("state_type", flat=True).first()
-    return state_type in _BROKEN
+    return next((state_type in _BROKEN for state_type, _ in _ended_before(run)), False)
 
 
 def failures_before(run: FlowRun, most: int) -> list[datetime]:
@@ -31,24 +28,30 @@ def failures_before(run: FlowRun, most: int) -> list[datetime]:
 
     As `broke_before` counts them, at most `most` (one query).
     """
-    found = _ended_before(run).values_list("state_type", "end_time")[:most]
-    return [ended_at for state_type, ended_at in takewhile(lambda one: one[0] in _BROKEN, found)]
+    broken = takewhile(lambda one: one[0] in _BROKEN, _ended_before(run))
+    return [ended_at for _, ended_at in islice(broken, most)]
 
 
-def _ended_before(run: FlowRun) -> QuerySet[FlowRun]:
-    """The runs whose failure or success a run's own follows, that which ended last first."""
+def _ended_before(run: FlowRun) -> list[tuple[str, datetime]]:
+    """The states of the runs whose failure or success a run's own follows, with their ends, newest first.
+
+    What is asked of the newest runs is asked here and not in SQL: SQLite would read by another index, all of them.
+    """
     ended_at = run.end_time or run.state_time
-    mine = FlowRun.objects.filter(expected_start__lte=ended_at)
-    mine = mine.filter(deployment=run.deployment_id) if run.deployment_id else mine.filter(flow=run.flow_id)
-    before = (
-        FlowRun.objects.filter(id__in=mine.newest_first().values("id")[:_LOOKED_AT])
-        .filter(state_type__in=_TELLING, end_time__lte=ended_at, deployment=run.deployment_id)
-        .exclude(id=run.id)
-    )
-    if not run.deployment_id:
-        subflow = Q(trigger=Trigger.SUBFLOW)
-        before = before.filter(subflow if run.trigger == Trigger.SUBFLOW else ~subflow)
-    return before.order_by("-end_time", "-id")
+    runs = FlowRun.objects.filter(expected_start__lte=ended_at)
+    runs = runs.filter(deployment=run.deployment_id) if run.deployment_id else runs.filter(flow=run.flow_id)
+    rows = runs.newest_first().values_list("end_time", "id", "state_type", "deployment_id", "trigger")[:_LOOKED_AT]
+    before = [
+        (end_time, id_, state_type)
+        for end_time, id_, state_type, deployment_id, trigger in rows
+        if state_type in _TELLING
+        and end_time is not None
+        and end_time <= ended_at
+        and id_ != run.id
+        and deployment_id == run.deployment_id
+        and (run.deployment_id or (trigger == Trigger.SUBFLOW) == (run.trigger == Trigger.SUBFLOW))
+    ]
+    return [(state_type, end_time) for end_time, _, state_type in sorted(before, reverse=True)]
 
 
 def has_recovered(run: FlowRun) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from notifications import failing, leases, sending
+from notifications import failing, leases, sending, watching
 from runs.clock import database_now
 
 MAX_OFFERED: Final = 500  # in one sweep, those that wait longest without a try first
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def sweep() -> None:
     """Do everything that is to be done every few seconds. Two at once do it once, or twice without harm."""
     now = database_now()
-    for step in (free_dead, offer_due, tell_admins):
+    for step in (watching.find_long_running, free_dead, offer_due, tell_admins):
         try:
             step(now)
         except Exception:  # a policy that cannot be read must not keep messages from being sent
