@@ -8,6 +8,7 @@ from orchestrator._version import __version__
 from orchestrator.cli.groups import LazyGroup
 
 COMMANDS = {
+    "calendar": ("orchestrator.cli.calendars:calendar", "Business calendars: weekends and holidays."),
     "deploy": ("orchestrator.cli.deploy:deploy", "Make a deployment of a flow, or update it."),
     "deployment": ("orchestrator.cli.deployments:deployment", "List, run, pause and schedule deployments."),
     "destination": ("orchestrator.cli.destinations:destination", "Where notifications go: make and test."),

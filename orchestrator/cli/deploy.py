@@ -12,8 +12,9 @@ import click
 from orchestrator.cli.client import Api, connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import full_name
-from orchestrator.cli.options import parameter_options, read_parameters, read_schedule, schedule_options
+from orchestrator.cli.options import parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
+from orchestrator.cli.specs import complete, spec_options
 
 _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to a person
 
@@ -21,7 +22,7 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @click.command(context_settings=SETTINGS)
 @click.argument("entrypoint", metavar="FILE.py:FLOW")
 @click.option("--name", required=True, metavar="NAME", help="The deployment's own name, e.g. nightly.")
-@schedule_options
+@spec_options
 @parameter_options
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for its runs; may be repeated.")
 @click.option("--queue", metavar="QUEUE", help="The work queue whose workers run it.  [default]")
@@ -32,10 +33,7 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 def deploy(
     entrypoint: str,
     name: str,
-    cron: str | None,
-    interval: int | None,
-    rrule: str | None,
-    timezone: str | None,
+    spec: dict[str, Any],
     param: tuple[str, ...],
     params: str,
     tags: tuple[str, ...],
@@ -54,7 +52,8 @@ def deploy(
       orchestrator deploy etl.py:etl --name nightly --cron "0 2 * * *" --timezone Europe/Paris
       orchestrator deploy etl.py:etl --name small --param limit=10
     """
-    schedule = read_schedule(cron, interval, rrule, timezone)
+    if spec and "kind" not in spec:
+        raise click.UsageError("Say when: --weekly, --cron, --interval or --rrule; the rest needs one of them.")
     found = inspect_flow(entrypoint)
     parameters = read_parameters(param, params, found["parameter_schema"])
     declaration = {
@@ -69,7 +68,7 @@ def deploy(
         "tags": list(tags),
         "paused": paused,
         **({"queue": queue} if queue else {}),
-        **({"schedules": [schedule]} if schedule else {}),
+        **({"schedules": [complete(spec)]} if spec else {}),
     }
     api = connect()
     deployment = api.post("deployments/", declaration)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.backfill import backfill
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.mutes import mute, muted_words, unmute
@@ -27,7 +28,7 @@ def deployment() -> None:
     """
 
 
-for _command in (schedule, mute, unmute):
+for _command in (schedule, backfill, mute, unmute):
     deployment.add_command(_command)
 
 

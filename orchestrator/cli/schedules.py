@@ -7,10 +7,18 @@ import click
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_deployment, full_name
-from orchestrator.cli.options import json_option, read_schedule, schedule_options
+from orchestrator.cli.options import json_option, parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, upcoming
+from orchestrator.cli.specs import complete, spec_options
+from orchestrator.cli.year import show_year
 
 DEPLOYMENT = click.argument("name", metavar="DEPLOYMENT")
+WHICH = click.argument("which", metavar="[NUMBER]", default="")
+# What of a schedule as it is read can be written.
+_WRITTEN = (
+    "kind", "expression", "timezone", "anchor", "starts_at", "ends_at", "calendar", "on_day_off", "catchup",
+    "catchup_seconds", "parameters", "active",
+)  # fmt: skip
 
 
 def schedule_words(deployment: dict[str, Any]) -> str:
@@ -23,7 +31,10 @@ def schedule_words(deployment: dict[str, Any]) -> str:
 
 @click.group(context_settings=SETTINGS)
 def schedule() -> None:
-    """Show, set and clear the schedules of a deployment."""
+    """Show, add, change and preview the schedules of a deployment.
+
+    NUMBER is that of `schedule ls`, or a schedule's id; it may be left out where there is one schedule.
+    """
 
 
 @schedule.command("ls")
@@ -42,42 +53,94 @@ def list_schedules(name: str, as_json: bool) -> None:
         _show(found)
 
 
+@schedule.command()
+@DEPLOYMENT
+@spec_options
+@parameter_options
+@click.option("--off", is_flag=True, help="Make it switched off.")
+@json_option
+def add(name: str, spec: dict[str, Any], param: tuple[str, ...], params: str, off: bool, as_json: bool) -> None:
+    """Give a deployment one more schedule, with parameters of its own where they differ.
+
+    \b
+      orchestrator deployment schedule add etl/nightly --cron "0 8 * * *" --calendar france --on-day-off next
+      orchestrator deployment schedule add etl/nightly --weekly "SUN 20:00" --param full=true
+    """
+    _must_say_when(spec)
+    api = connect()
+    found = find_deployment(api, name)
+    body = {**complete(spec), "parameters": read_parameters(param, params, found["parameter_schema"])}
+    made = api.post(f"deployments/{found['id']}/schedules/", {**body, "active": not off})
+    if as_json:
+        emit_json(made)
+    else:
+        _show(find_deployment(api, found["id"]))
+
+
 @schedule.command("set")
 @DEPLOYMENT
-@click.option(
-    "--weekly", metavar='"DAYS HH:MM"', default=None, help='Days of the week at a time, e.g. "MON,WED 08:00".'
-)
-@schedule_options
-@click.option(
-    "--catchup", type=click.Choice(["latest", "all", "none"]), help="What becomes of times that were missed.  [latest]"
-)
+@WHICH
+@spec_options
+@parameter_options
+@click.option("--on/--off", "active", default=None, help="Switch it on, or off.")
 @json_option
 def set_schedule(
     name: str,
-    weekly: str | None,
-    cron: str | None,
-    interval: int | None,
-    rrule: str | None,
-    timezone: str | None,
-    catchup: str | None,
+    which: str,
+    spec: dict[str, Any],
+    param: tuple[str, ...],
+    params: str,
+    active: bool | None,
     as_json: bool,
 ) -> None:
-    """Give a deployment this schedule, instead of those that it has.
+    """Give a deployment this schedule, instead of those that it has; or change one of them.
+
+    With NUMBER, or without saying when, one schedule is changed, and only in what is given.
 
     \b
       orchestrator deployment schedule set etl/nightly --weekly "MON 08:00" --timezone Europe/Paris
       orchestrator deployment schedule set etl/nightly --interval 900
+      orchestrator deployment schedule set etl/nightly --calendar france --on-day-off next
+      orchestrator deployment schedule set etl/nightly 2 --off
     """
-    spec = read_schedule(cron, interval, rrule, timezone, weekly, catchup)
-    if spec is None:
-        raise click.UsageError("Say when: --weekly, --cron, --interval or --rrule. `schedule clear` takes it away.")
+    if not (spec or param or params or active is not None):
+        _must_say_when(spec)
     api = connect()
     found = find_deployment(api, name)
-    found["schedules"] = api.put(f"deployments/{found['id']}/schedules/", [spec])
+    more: dict[str, Any] = {} if active is None else {"active": active}
+    if param or params:
+        more["parameters"] = read_parameters(param, params, found["parameter_schema"])
+    if "kind" in spec and not which:
+        found["schedules"] = api.put(f"deployments/{found['id']}/schedules/", [{**complete(spec), **more}])
+    else:
+        one = _one_of(found, which)
+        api.patch(f"schedules/{one['id']}/", {**complete(spec, one["timezone"]), **more})
+        found = find_deployment(api, found["id"])
     if as_json:
         emit_json(found["schedules"])
     else:
         _show(found)
+
+
+@schedule.command()
+@DEPLOYMENT
+@WHICH
+@json_option
+def delete(name: str, which: str, as_json: bool) -> None:
+    """Take one of a deployment's schedules away. What it ran stays.
+
+    \b
+      orchestrator deployment schedule delete etl/nightly 2
+    """
+    api = connect()
+    found = find_deployment(api, name)
+    one = _one_of(found, which)
+    api.delete(f"schedules/{one['id']}/")
+    left = find_deployment(api, found["id"])
+    if as_json:
+        emit_json(left["schedules"])
+    else:
+        click.echo(f"{found['name']} does not run {one['description']} any more.")
 
 
 @schedule.command()
@@ -98,13 +161,72 @@ def clear(name: str, as_json: bool) -> None:
         click.echo(f"{found['name']} has no schedule now.")
 
 
+@schedule.command()
+@click.argument("name", metavar="[DEPLOYMENT]", default="")
+@WHICH
+@spec_options
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many of its next times.")
+@click.option("--year", is_flag=True, help="Show the year ahead as a calendar.")
+@json_option
+def preview(name: str, which: str, spec: dict[str, Any], count: int, year: bool, as_json: bool) -> None:
+    """Show what a schedule would do, without saving it; or what one of a deployment's does, changed by what is given.
+
+    \b
+      orchestrator deployment schedule preview --cron "0 8 * * *" --calendar france --on-day-off next --year
+      orchestrator deployment schedule preview etl/nightly --count 20
+      orchestrator deployment schedule preview etl/nightly --calendar france
+    """
+    api = connect()
+    base: dict[str, Any] = {}
+    if name:
+        one = _one_of(find_deployment(api, name), which)
+        base = {field: one[field] for field in _WRITTEN} | {"active": True}
+    else:
+        _must_say_when(spec)
+    body = {**base, **complete(spec, base.get("timezone")), "count": count, "year": year}
+    shown = api.post("schedules/preview/", body)
+    if as_json:
+        emit_json(shown)
+        return
+    click.echo(shown["description"])
+    for time in shown["next_times"]:
+        click.echo(f"  {upcoming(time)}")
+    if year:
+        click.echo()
+        show_year(shown)
+
+
+def _must_say_when(spec: dict[str, Any]) -> None:
+    if "kind" not in spec:
+        raise click.UsageError("Say when: --weekly, --cron, --interval or --rrule. `schedule clear` takes it away.")
+
+
+def _one_of(deployment: dict[str, Any], which: str) -> dict[str, Any]:
+    """Return the schedule that is meant. Raises click.ClickException."""
+    schedules = deployment["schedules"]
+    if not schedules:
+        example = command("deployment", "schedule", "add", full_name(deployment), "--weekly", '"MON 08:00"')
+        raise click.ClickException(f"{deployment['name']} has no schedule. Give it one: {example}")
+    if not which and len(schedules) == 1:
+        return dict(schedules[0])
+    if which.isdecimal() and 1 <= int(which) <= len(schedules) and len(which) < 4:
+        return dict(schedules[int(which) - 1])
+    found = [one for one in schedules if which and one["id"] == which.lower()]
+    if not found:
+        said = f"no schedule {which!r}" if which else f"{len(schedules)} schedules: say which"
+        example = command("deployment", "schedule", "ls", full_name(deployment))
+        raise click.ClickException(f"{deployment['name']} has {said}. {example} numbers them.")
+    return dict(found[0])
+
+
 def _show(deployment: dict[str, Any]) -> None:
     name = full_name(deployment)
     if not deployment["schedules"]:
         example = command("deployment", "schedule", "set", name, "--weekly", '"MON 08:00"')
         click.echo(f"{deployment['name']} has no schedule. Give it one: {example}")
-    for one in deployment["schedules"]:
-        click.echo(f"{one['description']}{'' if one['active'] else ' (off)'}")
+    for number, one in enumerate(deployment["schedules"], 1):
+        number_words = f"{number}. " if len(deployment["schedules"]) > 1 else ""
+        click.echo(f"{number_words}{one['description']}{'' if one['active'] else ' (off)'}")
         for time in one["next_times"]:
             click.echo(f"  {upcoming(time)}")
     if deployment["paused"]:
