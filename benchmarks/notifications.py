@@ -31,7 +31,7 @@ def notifications(quick: bool) -> Iterator[Row]:
         make_policies(server, receiver)
         yield from latency(server, receiver, 10 if quick else 40)
         storm = burst(server, 200 if quick else 1_000)
-        rounds = ingest_rounds(server, 50 if quick else 120, 2 if quick else 7)  # while its window is open
+        rounds = ingest_rounds(server, 60, 3 if quick else 20)  # while its window is open
         yield storm.row(server, receiver, wait=not quick)
     yield slowdown(rounds)
 
@@ -63,7 +63,7 @@ def make_policies(server: Server, receiver: Receiver) -> None:
 
 
 def fail(variables: dict[str, str], flow: str, count: int, *options: str) -> None:
-    """Have so many runs fail, each in a process of its own if the options do not say otherwise."""
+    """Have so many runs fail, each with a journal of its own."""
     run([PYTHON, PROGRAMS / "failing.py", str(count), "--flow", flow, *options], variables)
 
 
@@ -150,7 +150,7 @@ class Storm:
 def burst(server: Server, runs: int) -> Storm:
     """Have so many runs fail well within a minute."""
     before, begun = server.records.count(_FAILED), time.time()
-    fail(server.environment, "storm", runs, "--each", "10")
+    fail(server.environment, "storm", runs)
     done = wait_until(lambda: server.records.count(_FAILED) >= before + runs, "the burst", 60)
     if done - begun > WINDOW_SECONDS - 5:
         raise BenchmarkError(f"{runs:,} failing runs took {done - begun:.0f} s, so they do not fall into one minute")

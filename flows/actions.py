@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from flows.models import DEFAULT_QUEUE, Calendar, Deployment, Flow, Schedule, WorkQueue, slug_of
+from flows.models import DEFAULT_QUEUE, Calendar, Collision, Deployment, Flow, Schedule, WorkQueue, slug_of
 from flows.parameters import check_parameters, check_schema, missing_parameters, unknown_parameters
 from flows.schedules import Spec
 from teams.models import Team, User
@@ -24,6 +24,7 @@ Changes = dict[str, list[Any]]
 _SHARED = ("description", "entrypoint", "directory", "version", "tags", "queue")
 MAX_SCHEDULES = 100
 MAX_TAGS = 100
+MAX_LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,15 @@ def _other_schedules(deployment: Deployment, declared: Sequence[Mapping[str, Any
 def update_deployment(deployment: Deployment, *, user: User | None = None, **changes: Any) -> Deployment:
     """Change a deployment: its name, description, parameters, tags, queue (by name), entrypoint, directory or version.
 
+    Also `limit`, how many of its runs may be in progress at once (None: as many as there are places), and `collision`,
+    what becomes of one more.
+
     Raises:
         ValidationError: By field; for a name that is taken, too.
 
     Locks the deployment's row. What is set here stays when the same thing is declared again.
     """
-    allowed = {"name", "parameters", *_SHARED}
+    allowed = {"name", "parameters", "limit", "collision", *_SHARED}
     if unknown := sorted(set(changes) - allowed):
         raise ValidationError(
             {unknown[0]: f"A deployment has no “{unknown[0]}” to change. It has {', '.join(allowed)}."}
@@ -142,6 +146,9 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
             setattr(deployment, name, _queue(deployment.team, value) if name == "queue" else value)
         _check_texts({name: value for name, value in changes.items() if name in _LENGTHS})
         deployment.tags = checked_tags(deployment.tags)
+        check_limit(deployment.limit)
+        if deployment.collision not in Collision.values:
+            raise ValidationError({"collision": f"Write {' or '.join(Collision.values)}."})
         _check_values(deployment)
         _check_name_is_free(deployment)
         deployment.save()
@@ -162,7 +169,10 @@ def duplicate_deployment(
     """
     with transaction.atomic():
         specs = _specs(deployment)
-        copied = ("team", "flow", "queue", "description", "entrypoint", "directory", "version", "parameter_schema")
+        copied = (
+            "team", "flow", "queue", "description", "entrypoint", "directory", "version", "parameter_schema", "limit",
+            "collision",
+        )  # fmt: skip
         copy = Deployment(name=checked_name("name", name), created_by=user, tags=list(deployment.tags))
         for attribute in copied:
             setattr(copy, attribute, getattr(deployment, attribute))
@@ -333,6 +343,13 @@ def _checked(declaration: Declaration) -> Declaration:
     check_parameters(declaration.parameter_schema, declaration.parameters, partial=True)
     checked_tags(declaration.tags)
     return declaration
+
+
+def check_limit(limit: Any) -> None:
+    """Raise ValidationError (`limit`) for what is no number of runs in progress at once."""
+    is_number = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MAX_LIMIT
+    if limit is not None and not is_number:
+        raise ValidationError({"limit": f"Write a number from 1 to {MAX_LIMIT:,}, or nothing for no limit."})
 
 
 def checked_name(name: str, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""REST: the flows and work queues of a user's teams."""
+"""REST: the flows of a user's teams."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, viewsets
 
-from flows.models import Flow, WorkQueue, slug_of
+from flows.models import Flow, slug_of
 from orchestrator.bodies import ReadSerializer
 from orchestrator.paging import KeysetPagination
 
@@ -18,15 +18,6 @@ class FlowSerializer(ReadSerializer):
     class Meta:
         model = Flow
         fields = ("id", "name", "description", "created_at")
-        read_only_fields = fields
-
-
-class WorkQueueSerializer(ReadSerializer):
-    """A queue that workers serve."""
-
-    class Meta:
-        model = WorkQueue
-        fields = ("id", "name", "description", "paused", "created_at")
         read_only_fields = fields
 
 
@@ -68,12 +59,3 @@ class FlowViewSet(_Owned):
 
     serializer_class = FlowSerializer
     filterset_class = FlowFilter
-
-
-@extend_schema_view(
-    list=extend_schema(summary="List work queues"), retrieve=extend_schema(summary="Inspect a work queue")
-)
-class WorkQueueViewSet(_Owned):
-    """Work queues."""
-
-    serializer_class = WorkQueueSerializer

@@ -2,10 +2,9 @@
 
 from rest_framework.routers import SimpleRouter
 
-from flows.api import FlowViewSet, WorkQueueViewSet
+from flows.api import FlowViewSet
 
 router = SimpleRouter(use_regex_path=False)
 router.register("flows", FlowViewSet, basename="api-flow")
-router.register("work-queues", WorkQueueViewSet, basename="api-work-queue")
 
 urlpatterns = router.urls

@@ -96,13 +96,6 @@ class Collision(models.TextChoices):
     CANCEL = "cancel", "It is cancelled"
 
 
-class OnDeadline(models.TextChoices):
-    """What is done with a run that has not ended by its deadline."""
-
-    NOTHING = "nothing", "Nothing but telling"
-    CANCEL = "cancel", "Cancel it"
-
-
 class Deployment(models.Model):
     """A flow that can be run by the server: where its code is, with which parameters, on which queue.
 
@@ -127,21 +120,6 @@ class Deployment(models.Model):
     limit = models.PositiveIntegerField(null=True, blank=True, help_text="Runs in progress at once; empty: no limit.")
     collision = models.CharField(
         max_length=8, choices=Collision.choices, default=Collision.WAIT, db_default=Collision.WAIT
-    )
-    crash_reruns = models.PositiveSmallIntegerField(
-        default=0, db_default=0, help_text="How often a run that crashed is run again."
-    )
-    late_after_seconds = models.PositiveIntegerField(
-        default=60, db_default=60, help_text="A run that waits longer is Late."
-    )
-    expected_seconds = models.PositiveIntegerField(
-        null=True, blank=True, help_text="A run that takes longer is overrunning; empty: nobody minds."
-    )
-    deadline_seconds = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Counted from the time that a run is due; empty: none."
-    )
-    on_deadline = models.CharField(
-        max_length=8, choices=OnDeadline.choices, default=OnDeadline.NOTHING, db_default=OnDeadline.NOTHING
     )
     declared = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -25,8 +25,8 @@ from runs import backfill as backfilling
 from runs import bells, scheduling
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
+from runs.endings import settle
 from runs.models import FlowRun, Trigger
-from runs.outbox import record_endings
 from teams.models import Team, User
 
 CONFLICT = "conflict"  # the code of a ValidationError about the state that a run is in
@@ -163,7 +163,7 @@ def cancel_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
         if asked:
             announce_on_commit([run.pk])
         if ended:
-            record_endings([run])
+            settle([run])
         else:
             bells.ring_cancel(run)
     return run
@@ -272,6 +272,8 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
         deployment = flow_actions.update_deployment(deployment, user=user, **changes)
         if CARRIED & changes.keys():
             scheduling.reschedule(deployment)
+        if "limit" in changes:
+            bells.ring(deployment.queue)
     return deployment
 
 

@@ -77,8 +77,8 @@ class DeploymentAdmin(VerbAdmin):
     search_fields = ("name", "flow__name")
     readonly_fields = ("flow", "team", "parameter_schema", "created_by", "created_at", "updated_at")
     fields = (
-        "flow", "team", "name", "description", "paused", "queue", "tags", "parameters", "entrypoint", "directory",
-        "version", "parameter_schema", "created_by", "created_at", "updated_at",
+        "flow", "team", "name", "description", "paused", "queue", "limit", "collision", "tags", "parameters",
+        "entrypoint", "directory", "version", "parameter_schema", "created_by", "created_at", "updated_at",
     )  # fmt: skip
 
     @admin.display(description="")
@@ -152,22 +152,35 @@ class ScheduleAdmin(VerbAdmin):
 class WorkQueueAdmin(VerbAdmin):
     """Work queues."""
 
-    list_display = ("name", "team", "paused", "created_at")
+    list_display = ("name", "team", "paused", "limit", "priority", "created_at")
     list_select_related = ("team",)
     list_filter = ("paused", "team")
     search_fields = ("name",)
-    fields = ("team", "name", "description", "paused")
+    fields = ("team", "name", "description", "limit", "priority", "paused")
 
     def get_readonly_fields(self, request: HttpRequest, obj: WorkQueue | None = None) -> tuple[str, ...]:
         """Workers know a queue by its team and name."""
         return ("team", "name") if obj else ()
 
     def save_model(self, request: HttpRequest, obj: WorkQueue, form: ModelForm, change: bool) -> None:
-        """Save it; resuming wakes a worker."""
-        super().save_model(request, obj, form, change)
-        if change and "paused" in form.changed_data:
-            verb = queues.pause_queue if obj.paused else queues.resume_queue
+        """Make it, or change what was changed; pause or resume."""
+        changed = {name: form.cleaned_data[name] for name in form.changed_data if name not in ("paused", "team")}
+        if not change:
+            obj.__dict__.update(queues.create_queue(obj.team, user=request.user, **changed).__dict__)
+        elif changed:
+            queues.change_queue(obj, user=request.user, **changed)
+        if "paused" in form.changed_data:
+            verb = queues.pause_queue if form.cleaned_data["paused"] else queues.resume_queue
             verb(obj, user=request.user)
+
+    def delete_model(self, request: HttpRequest, obj: WorkQueue) -> None:
+        """Delete it, if nothing uses it."""
+        queues.delete_queue(obj, user=request.user)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[WorkQueue]) -> None:
+        """Delete each of them."""
+        for queue in queryset:
+            queues.delete_queue(queue, user=request.user)
 
 
 class ReadOnlyAdmin(ModelAdmin):

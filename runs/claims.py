@@ -14,9 +14,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, OuterRef, Subquery
 
-from flows.models import WorkQueue
+from flows.models import Collision, WorkQueue
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import FINAL, StateType
+from runs import limits
+from runs.announcements import announce_on_commit
 from runs.clock import database_now
 from runs.models import Attempt, FlowRun, Worker
 
@@ -41,7 +43,9 @@ class Renewal:
 
 
 def claim(worker: Worker, queue_ids: Collection[UUID] | None = None, now: datetime | None = None) -> Claim | None:
-    """Claim the first eligible run for a worker: by priority, then by time.
+    """Claim the first eligible run for a worker: by its queue's priority, its own, then by time.
+
+    What a limit keeps waiting is passed over, and holds up nobody behind it (`runs.limits`).
 
     Args:
         worker: Who will run it.
@@ -53,11 +57,12 @@ def claim(worker: Worker, queue_ids: Collection[UUID] | None = None, now: dateti
 
     Queries and locks: one read of the queues' first runs outside any transaction (an idle worker takes no lock), then
     in one transaction a row lock that passes over locked rows (`BEGIN IMMEDIATE` on SQLite), an UPDATE and an INSERT.
+    Where limits are set, the rows of the queue and of the deployment are locked too, and their runs are counted.
     """
     now = now or database_now()
-    for queue_id in _queues_with_work(queue_ids, now):
+    for queue in _queues_with_work(queue_ids, now):
         with transaction.atomic():
-            claimed = _claim_from(queue_id, worker, now)
+            claimed = _claim_from(queue, worker, now)
         if claimed is not None:
             return claimed
     return None
@@ -126,8 +131,11 @@ def release(claimed: Claim) -> bool:
     return bool(undone)
 
 
-def _queues_with_work(queue_ids: Collection[UUID] | None, now: datetime) -> list[UUID]:
-    """Return the queues that have an eligible run, the one with the best first run first. One index look-up a queue."""
+def _queues_with_work(queue_ids: Collection[UUID] | None, now: datetime) -> list[WorkQueue]:
+    """Return the queues that have an eligible run and room for it: by priority, then that with the best first run.
+
+    One index look-up a queue, and one for each that has a limit.
+    """
     queues = WorkQueue.objects.filter(paused=False)
     if queue_ids is not None:
         queues = queues.filter(pk__in=queue_ids)
@@ -136,27 +144,59 @@ def _queues_with_work(queue_ids: Collection[UUID] | None, now: datetime) -> list
     first = queues.annotate(
         first_priority=Subquery(due.values("priority")[:1]), first_start=Subquery(due.values("expected_start")[:1])
     )
-    ordered = first.filter(first_start__isnull=False).order_by("-first_priority", "first_start")
-    return list(ordered.values_list("pk", flat=True))
+    ordered = first.filter(first_start__isnull=False).order_by("-priority", "-first_priority", "first_start")
+    return [queue for queue in ordered if limits.queue_has_room(queue)]
 
 
-def first_eligible(queue_id: UUID, now: datetime) -> FlowRun | None:
-    """Lock and return a queue's first eligible run that nobody else has locked. To be called in a transaction."""
+def first_eligible(queue_id: UUID, now: datetime, passed_over: Collection[UUID] = ()) -> FlowRun | None:
+    """Lock and return a queue's first eligible run that nobody else has locked. To be called in a transaction.
+
+    Args:
+        passed_over: Deployments whose runs wait for their limit.
+    """
+    runs = FlowRun.objects.scheduled().filter(queue=queue_id, expected_start__lte=now).not_missed(now)
+    if passed_over:
+        runs = runs.exclude(deployment__in=passed_over)
     return (
-        FlowRun.objects.scheduled()
-        .filter(queue=queue_id, expected_start__lte=now)
-        .not_missed(now)
-        .select_related("flow", "deployment__flow")
+        runs.select_related("flow", "deployment__flow")
         .select_for_update(skip_locked=True, of=("self",))
         .order_by(*CLAIM_ORDER)
         .first()
     )
 
 
-def _claim_from(queue_id: UUID, worker: Worker, now: datetime) -> Claim | None:
-    run = first_eligible(queue_id, now)
-    if run is None:
+def _claim_from(queue: WorkQueue, worker: Worker, now: datetime) -> Claim | None:
+    if queue.limit is not None and not limits.lock_room_on_queue(queue.pk):
         return None
+    passed_over: set[UUID] = set()
+    while (run := first_eligible(queue.pk, now, passed_over)) is not None:
+        room = limits.lock_room_of_deployment(run.deployment)
+        if room is limits.Room.FREE:
+            return _take(run, worker, now)
+        if room is limits.Room.FULL and run.deployment.collision == Collision.CANCEL and run.attempt == 0:
+            _turn_away(run, now)
+        else:
+            passed_over.add(run.deployment_id)
+    return None
+
+
+def _turn_away(run: FlowRun, now: datetime) -> None:
+    """Cancel a locked run that came while its deployment's limit was reached."""
+    holders = limits.holders(FlowRun.objects.filter(deployment=run.deployment_id), 3)
+    names = " and ".join(f"“{holder.name}”" for holder in holders)
+    verb = "was" if len(holders) == 1 else "were"
+    FlowRun.objects.filter(pk=run.pk).update(
+        state_type=StateType.CANCELLED,
+        state_name="Skipped",
+        state_message=f"Its deployment runs {run.deployment.limit} at once at most; {names} {verb} in progress.",
+        state_time=now,
+        end_time=now,
+        revision=F("revision") + 1,
+    )
+    announce_on_commit([run.pk])
+
+
+def _take(run: FlowRun, worker: Worker, now: datetime) -> Claim | None:
     number = run.attempt + 1
     won = (
         FlowRun.objects.unclaimed()

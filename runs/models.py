@@ -107,8 +107,6 @@ class FlowRun(models.Model):
     start_time = models.DateTimeField(null=True, blank=True, help_text="When its first attempt began.")
     end_time = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    overran_at = models.DateTimeField(null=True, blank=True, help_text="When it was seen to take longer than expected.")
-    missed_deadline_at = models.DateTimeField(null=True, blank=True, help_text="When it was seen to miss its deadline.")
     lease_expires_at = models.DateTimeField(null=True, blank=True, help_text="By the database's clock.")
     revision = models.PositiveBigIntegerField(default=0, help_text="Raised by each commit that changes the run.")
 
@@ -171,12 +169,6 @@ class Worker(models.Model):
     host = models.CharField(max_length=200)
     pid = models.PositiveIntegerField()
     places = models.PositiveIntegerField()
-    queues = models.JSONField(
-        default=list,
-        db_default=models.Value([], models.JSONField()),
-        help_text="Names of the queues that it serves; empty: every queue.",
-    )
-    load = models.FloatField(null=True, help_text="The machine's load in the last minute, as a share of its cores.")
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True, blank=True)
@@ -205,14 +197,6 @@ class Attempt(models.Model):
     end_time = models.DateTimeField(null=True, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
     signal = models.PositiveSmallIntegerField(default=0)
-    peak_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True, help_text="Of its largest process.")
-    usage = models.JSONField(
-        default=list,
-        db_default=models.Value([], models.JSONField()),
-        blank=True,
-        help_text="Of its processes together: [seconds since its start, CPU in percent of one core, memory in bytes],"
-        " oldest first, at most 300.",
-    )
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["flow_run", "number"], name="attempt_number_once")]
@@ -340,51 +324,3 @@ class Pulse(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class ConcurrencyLimit(models.Model):
-    """How many task runs with a tag may run at once, in a team."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="concurrency_limits")
-    tag = models.CharField(max_length=200)
-    limit = models.PositiveIntegerField()
-    created_at = models.DateTimeField(auto_now_add=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
-
-    objects = OwnedQuerySet.as_manager()
-
-    class Meta:
-        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "tag"], name="concurrency_limit_team_tag")]
-
-    def __str__(self) -> str:
-        return f"{self.tag}: {self.limit}"
-
-
-class Slot(models.Model):
-    """A task run's place under a limit, held or waited for. It goes with the end of the task run or of its flow run."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    limit = models.ForeignKey(ConcurrencyLimit, on_delete=models.CASCADE, related_name="slots")
-    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="slots")
-    attempt = models.PositiveIntegerField(default=1)
-    task_run = models.UUIDField()
-    asked_at = models.DateTimeField()
-    granted_at = models.DateTimeField(null=True, blank=True, help_text="Empty while it waits.")
-    lease_expires_at = models.DateTimeField(
-        null=True, blank=True, help_text="Where nobody but the process itself watches it (a script elsewhere)."
-    )
-
-    class Meta:
-        constraints: ClassVar = [models.UniqueConstraint(fields=["limit", "task_run"], name="slot_once")]
-        indexes: ClassVar = [
-            # who holds a limit
-            models.Index(fields=["limit"], name="slot_held", condition=Q(granted_at__isnull=False)),
-            # who waits, first come first served
-            models.Index(fields=["limit", "id"], name="slot_waiting", condition=Q(granted_at__isnull=True)),
-            # a lapsed lease
-            models.Index(fields=["lease_expires_at"], name="slot_lease", condition=Q(lease_expires_at__isnull=False)),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.limit.tag} of task run {self.task_run}"

@@ -15,9 +15,9 @@ from django.db import transaction
 from runs import bounds
 from runs.clock import database_now
 from runs.closing import close_children
+from runs.endings import settle
 from runs.ingest import announce
 from runs.models import Attempt, FlowRun, Pulse
-from runs.outbox import record_endings
 from runs.transitions import FINAL_VALUES, Report, Source, accepts, as_cancelled, crash, is_cancelling
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def _reap_some(now: datetime) -> set[UUID]:
         runs = list(lapsed.select_for_update(skip_locked=True).order_by("id")[:BATCH])
         ended = [run for run in runs if _lapse(run, now)]
         closed = close_children(ended)
-        record_endings([*ended, *closed])
+        settle([*ended, *closed])
         changed = {run.id for run in [*ended, *closed]}
         if changed:
             transaction.on_commit(lambda: announce(changed))

@@ -44,8 +44,8 @@ from orchestrator.sdk.states import StateType
 from runs import bells
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
+from runs.endings import settle
 from runs.models import MISSED_AFTER, FlowRun, Log, Trigger
-from runs.outbox import record_endings
 from runs.presentation import duration
 
 BATCH: Final = 200  # schedules a transaction
@@ -154,7 +154,7 @@ def withdraw(deployment: Deployment) -> None:
     _delete_upcoming(deployment, now)
     waiting = _unclaimed(deployment)
     ended = _cancel(waiting, "Cancelled", "Its deployment was deleted before it started.", now)
-    record_endings(list(FlowRun.objects.filter(pk__in=ended)))
+    settle(list(FlowRun.objects.filter(pk__in=ended)))
 
 
 def lock(deployment: Deployment) -> list[Schedule]:

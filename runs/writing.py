@@ -9,9 +9,9 @@ from flows.models import Flow
 from runs import bulk
 from runs.clock import database_now
 from runs.closing import close_children
+from runs.endings import settle
 from runs.folding import Fold
 from runs.models import Attempt, FlowRun
-from runs.outbox import record_endings
 from runs.tracking import NewFlow, Tracked
 from runs.transitions import FINAL_VALUES
 
@@ -52,7 +52,7 @@ def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
     bulk.insert_earlier_attempts(fold.earlier.values())
     bulk.insert_logs(fold.logs)
     closed = close_children(tracked.run for tracked in touched if tracked.closes and not _is_whole(tracked, fold))
-    record_endings([*(tracked.run for tracked in touched if tracked.has_ended), *closed], tell=tell)
+    settle([*(tracked.run for tracked in touched if tracked.has_ended), *closed], tell=tell)
     return {tracked.run.id for tracked in touched} | {run.id for run in closed}
 
 

@@ -1,12 +1,11 @@
-"""Runs that fail: `failing.py COUNT [--flow NAME] [--pause SECONDS] [--each RUNS]`.
+"""Runs that fail, one after the other: `failing.py COUNT [--flow NAME] [--pause SECONDS]`.
 
-Each is in a forked process, as a worker's are; with --each, so many one after the other in each process.
-Three tasks, the last of which raises, and a few printed lines: a small run that somebody wants to hear of.
+Each has a journal of its own, as if it were a process of its own, which the runs of a worker are. Three tasks, the last
+of which raises, and a few printed lines: a small run that somebody wants to hear of.
 """
 
 import argparse
 import contextlib
-import os
 import time
 
 from orchestrator import flow, task
@@ -40,15 +39,10 @@ if __name__ == "__main__":
     parser.add_argument("count", type=int)
     parser.add_argument("--flow", default="failing")
     parser.add_argument("--pause", type=float, default=0.0)
-    parser.add_argument("--each", type=int, default=1)
     options = parser.parse_args()
     fail = flow(failing, name=options.flow)
-    for begun in range(0, options.count, options.each):
-        if not (child := os.fork()):
-            for _ in range(min(options.each, options.count - begun)):
-                with contextlib.suppress(ConnectionError):
-                    fail()
-            journal.close()
-            os._exit(0)
-        os.waitpid(child, 0)
+    for _ in range(options.count):
+        with contextlib.suppress(ConnectionError):
+            fail()
+        journal.close()
         time.sleep(options.pause)

@@ -16,6 +16,7 @@ from orchestrator.cli.output import Cell, command, emit_json, fields, table, upc
 from orchestrator.cli.schedules import schedule, schedule_words
 from orchestrator.cli.transports import IDEMPOTENCY_KEY
 from orchestrator.cli.watching import watch
+from orchestrator.cli.work_queues import LIMIT, limit_of
 
 DEPLOYMENT = click.argument("name", metavar="DEPLOYMENT")
 
@@ -82,6 +83,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("directory", found["directory"]),
             ("version", found["version"]),
             ("queue", found["queue"]),
+            ("limit", _limit_words(found)),
             ("tags", ", ".join(found["tags"])),
             ("paused", Cell("yes", "yellow") if found["paused"] else ""),
             ("muted", Cell(muted_words(api, found["id"]), "yellow")),
@@ -89,6 +91,52 @@ def inspect(name: str, as_json: bool) -> None:
             ("schedules", "\n".join(_schedule_lines(found))),
         ]
     )
+
+
+def _limit_words(found: dict[str, Any]) -> str:
+    if not found["limit"]:
+        return ""
+    return f"{found['limit']} at once; one more {'is cancelled' if found['collision'] == 'cancel' else 'waits'}"
+
+
+@deployment.command("set")
+@DEPLOYMENT
+@click.option("--queue", metavar="QUEUE", help="The work queue of its runs.")
+@LIMIT
+@click.option(
+    "--collision",
+    type=click.Choice(["wait", "cancel"]),
+    help="What becomes of a run that comes while the limit is reached.  [wait]",
+)
+@click.option("--description", metavar="TEXT", help="What it is for.")
+@json_option
+def change(
+    name: str,
+    queue: str | None,
+    limit: int | str | None,
+    collision: str | None,
+    description: str | None,
+    as_json: bool,
+) -> None:
+    """Change a deployment. What is set here stays when the same thing is deployed again.
+
+    \b
+      orchestrator deployment set etl/nightly --limit 1 --collision cancel
+      orchestrator deployment set etl/nightly --queue warehouse
+    """
+    given = {"queue": queue, "collision": collision, "description": description}
+    body: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    if limit is not None:
+        body["limit"] = limit_of(limit)
+    if not body:
+        raise click.UsageError("Say what to change: --queue, --limit, --collision or --description.")
+    api = connect()
+    changed = api.patch(f"deployments/{find_deployment(api, name)['id']}/", body)
+    if as_json:
+        emit_json(changed)
+    else:
+        words = _limit_words(changed)
+        click.echo(f"Changed {changed['name']}: queue {changed['queue']}{f', {words}' if words else ''}.")
 
 
 def _parameter_lines(found: dict[str, Any]) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from flows.models import Catchup, Deployment, OnDayOff, Schedule, ScheduleKind
+from flows.actions import MAX_LIMIT
+from flows.models import Catchup, Collision, Deployment, OnDayOff, Schedule, ScheduleKind
 from flows.schedules import MAX_CATCHUP_SECONDS, Spec
 from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeField
 
@@ -147,7 +148,7 @@ class DeploymentSerializer(ReadSerializer):
         model = Deployment
         fields = (
             "id", "name", "flow", "paused", "tags", "queue", "schedules", "parameters", "parameter_schema",
-            "entrypoint", "directory", "version", "description", "created_at", "updated_at",
+            "entrypoint", "directory", "version", "description", "limit", "collision", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -190,6 +191,14 @@ class DeploymentChangesSerializer(StrictSerializer):
     parameters = serializers.DictField(required=False)
     tags = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
     queue = serializers.CharField(max_length=100, required=False)
+    limit = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=MAX_LIMIT, help_text="Runs in progress at once."
+    )
+    collision = serializers.ChoiceField(
+        choices=Collision.choices,
+        required=False,
+        help_text="What becomes of a run that comes while the limit is reached.",
+    )
     paused = serializers.BooleanField(required=False)
 
 
