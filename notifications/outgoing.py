@@ -123,6 +123,7 @@ class _Exchange:
         self._socket: socket.socket | None = None
         self._response: http.client.HTTPResponse | None = None
         self._received = bytearray()
+        self._is_stopped = False
         self.place = self._parts.netloc.rpartition("@")[2]
 
     def run(self) -> Reply:
@@ -134,7 +135,11 @@ class _Exchange:
             target = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
             fixed = {"Host": self.place, "User-Agent": f"Orchestrator/{__version__}", "Connection": "close"}
             connection.request("POST", target, self._body, {**self._headers, **fixed})
-            self._response = connection.getresponse()
+            response = connection.getresponse()
+            if self._is_stopped:  # headers that break off look complete to http.client: that is no answer
+                response.close()
+                raise TimeoutError
+            self._response = response
             self._read()
             return self.reply() or Reply()
         finally:
@@ -145,6 +150,7 @@ class _Exchange:
 
     def stop(self) -> None:
         """End every wait of the thread that runs it."""
+        self._is_stopped = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 # not SSLSocket's own, which takes the TLS state away from under the thread that reads

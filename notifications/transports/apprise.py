@@ -7,9 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote
@@ -59,13 +56,9 @@ class AppriseTransport(Transport):
             or re.search(r"[\x00-\x20]", url)
         ):
             raise ValidationError({"address": "Write one Apprise URL like discord://webhook-id/webhook-token."})
-        schema = url.partition(":")[0].lower()
-        known = _schemas()
-        if schema not in known and schema not in {"http", "https"}:
-            raise ValidationError({"address": _unknown(schema, known)})
-        found = _child({"do": "check", "url": url, "plugin": known.get(schema, "")})
+        found = _child({"do": "check", "url": url})
         if "plugin" not in found:
-            raise ValidationError({"address": answer_text(_why_not(schema, found), _secrets(url, ""))})
+            raise ValidationError({"address": answer_text(_why_not(found), _secrets(url, ""))})
         return {"url": url, **found}
 
     def summary(self, config: dict[str, Any]) -> str:
@@ -149,29 +142,12 @@ def _run(stdin: bytes, seconds: float) -> tuple[int | None, bytes]:
     return process.returncode, output
 
 
-@cache
-def _schemas() -> dict[str, str]:
-    """Return the plugin of each schema; asked for once a process.
-
-    Raises:
-        ValidationError: Apprise could not be asked, in words for people.
-    """
-    said = _child({"do": "schemas"})
-    if "schemas" not in said:
-        raise ValidationError({"address": f"Apprise could not be asked. {said.get('words', '')}".strip()})
-    found: dict[str, str] = said["schemas"]
-    return found
-
-
-def _unknown(schema: str, known: Iterable[str]) -> str:
-    close = [f"{name}://" for name in get_close_matches(schema, known, 3, 0.6)]
-    meant = f" Did you mean {' or '.join(close)}?" if close else ""
-    return f"Apprise knows no {cut(schema, 40)}://.{meant} appriseit.com/services lists what it knows."
-
-
-def _why_not(schema: str, found: dict[str, Any]) -> str:
-    service = found.get("service", "")
+def _why_not(found: dict[str, Any]) -> str:
+    service, schema = found.get("service", ""), found.get("schema", "")
     match found.get("error"):
+        case "unknown":
+            close = f" Did you mean {' or '.join(found['close'])}?" if found["close"] else ""
+            return f"Apprise knows no {schema}://.{close} appriseit.com/services lists what it knows."
         case "local":
             return f"{schema}:// acts on the server itself and is not allowed."
         case "missing":
@@ -182,7 +158,8 @@ def _why_not(schema: str, found: dict[str, Any]) -> str:
             )
         case "unreadable":
             words = f" It says: {found['words']}" if found.get("words") else ""
-            return f"Apprise cannot read this {service} URL; appriseit.com/services shows its form.{words}"
+            url = f"{service or schema + '://'} URL"
+            return f"Apprise cannot read this {url}; appriseit.com/services shows its form.{words}"
     return f"Apprise could not look at this URL. {found.get('words', '')}".strip()
 
 

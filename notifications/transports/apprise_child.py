@@ -5,11 +5,12 @@ It is trusted code at work on a stranger's text, so everything by which that tex
 one place: an audit hook, through which every socket, file and process of this interpreter goes. What it would use up is
 bounded by limits of the system, and its parent kills it when its time is over.
 
-It reads one JSON object from stdin (`path`, `do`, `url`, `plugin`, `allow_private`, `start_seconds`, `seconds`, and for
-sending `title`, `body`, `tone`) and writes one to stdout. No Django: it starts in a third of a second.
+It reads one JSON object from stdin (`path`, `do`, `url`, `allow_private`, `start_seconds`, `seconds`, and for sending
+`plugin`, `title`, `body`, `tone`) and writes one to stdout. No Django: it starts in a third of a second.
 """
 
 import ctypes
+import difflib
 import errno
 import importlib
 import json
@@ -98,24 +99,60 @@ class Words(logging.Handler):
         return " ".join([*self.told[-2:], *([answered] if answered else [])])
 
 
-def schemas() -> dict[str, Any]:
-    """Return the plugin of each schema, which takes loading all of them (0.7 s)."""
-    from apprise.plugins import N_MGR
-
-    return {"schemas": {schema: name_of(N_MGR[schema]) for schema in N_MGR.schemas()}}
-
-
-def check(request: dict[str, Any], words: Words, fence: Fence) -> dict[str, Any]:
-    """Return the plugin that a URL is for, and what of it may be shown; or `error`."""
+def check(url: str, words: Words, fence: Fence) -> dict[str, Any]:
+    """Return which plugin a URL is for, and what of it may be shown; or `error`."""
     from apprise import AppriseAsset
+    from apprise.plugins import N_MGR, url_to_dict
 
-    url = request["url"].replace("/#", "/%23")
-    plugin = named(request["plugin"])
-    fence_off(fence)
+    known = set(N_MGR.schemas())
+    schema = url.partition(":")[0].lower()
+    native = url.lower().startswith(("http://", "https://"))
+    if schema not in known and not native:
+        close = [f"{name}://" for name in difflib.get_close_matches(schema, known, 3, 0.6)]
+        return {"error": "unknown", "schema": schema[:40], "close": close}
+    sys.addaudithook(fence)
+    parsed = url_to_dict(url)
+    if not parsed:
+        return {"error": "native" if native else "unreadable", "schema": schema[:40]}
+    plugin = N_MGR[parsed["schema"]]
+    if is_local(plugin):
+        return {"error": "local", "schema": parsed["schema"]}
+    service = str(plugin.service_name)
+    if not plugin.enabled:
+        needed = plugin.requirements.get("packages_required") or ""
+        return {
+            "error": "missing",
+            "service": service,
+            "needed": needed if isinstance(needed, str) else " ".join(needed),
+        }
+    try:
+        made = plugin(**{**parsed, "asset": asset(AppriseAsset)})
+    except Exception as error:  # a stranger's text begins here; most plugins raise TypeError
+        return {"error": "unreadable", "service": service, "words": fence.refused or str(error) or words.last()}
+    host = made.host if "host" in plugin.template_tokens and isinstance(made.host, str) else ""
+    return {
+        "service": service,
+        "schema": parsed["schema"],
+        "host": host,
+        "plugin": f"{plugin.__module__}:{plugin.__name__}",
+    }
+
+
+def is_local(plugin: Any) -> bool:
+    """Whether it acts on this machine: a desktop's pop-ups, the system's log, a lamp on USB. Those need no address."""
+    return any(template.rstrip("/") == "{schema}:" for template in plugin.templates)
+
+
+def send(request: dict[str, Any], words: Words, fence: Fence) -> dict[str, Any]:
+    """Send, and return whether it was taken and what was said."""
+    from apprise import Apprise, AppriseAsset, NotifyType, OverflowMode
+
+    plugin = named(request["plugin"], request["url"])
+    socket.getaddrinfo("127.0.0.1", 80)  # loads the codecs that names need, before files are fenced off
+    sys.addaudithook(fence)
     signal.setitimer(signal.ITIMER_REAL, request["seconds"])
     url = request["url"].replace("/#", "/%23")
-    is_native = url.lower().startswith(("http://", "https://"))
-    parsed = plugin.parse_native_url(url) if is_native else plugin.parse_url(url)
+    parsed = plugin.parse_native_url(url) if url.lower().startswith(("http://", "https://")) else plugin.parse_url(url)
     service = plugin(**{**(parsed or {}), "asset": asset(AppriseAsset)})
     service.overflow_mode = OverflowMode.TRUNCATE  # one message; split, a long one would be dozens
     sender = Apprise(asset=service.asset)
@@ -132,27 +169,17 @@ def check(request: dict[str, Any], words: Words, fence: Fence) -> dict[str, Any]
     return {"ok": ok, "words": words.last(), "refused": fence.refused if not ok else ""}
 
 
-def named(name: str) -> Any:
-    """Return a plugin's class by its name; of all plugins only its module is loaded.
+def named(plugin: str, url: str) -> Any:
+    """Return a plugin's class by the name that `check` gave: its module alone, since all of them take 0.7 s."""
+    module, _, name = plugin.partition(":")
+    if module.startswith("apprise.plugins."):
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):  # another version of Apprise has it elsewhere
+            pass
+    from apprise.plugins import N_MGR, url_to_dict
 
-    Raises:
-        ImportError, AttributeError: Another version of Apprise gave that name.
-    """
-    module, _, kind = name.partition(":")
-    if not module.startswith("apprise.plugins."):
-        raise ImportError(name)
-    return getattr(importlib.import_module(module), kind)
-
-
-def name_of(plugin: Any) -> str:
-    """Return the name by which `named` finds it."""
-    return f"{plugin.__module__}:{plugin.__name__}"
-
-
-def fence_off(fence: Fence) -> None:
-    """From here on the fence holds, for good."""
-    socket.getaddrinfo("127.0.0.1", 80)  # loads the codecs that names need
-    sys.addaudithook(fence)
+    return N_MGR[(url_to_dict(url) or {})["schema"]]
 
 
 def asset(kind: Any) -> Any:
@@ -215,15 +242,7 @@ def main() -> None:
     logger.addHandler(words)
     fence = Fence(request["allow_private"], readable())
     try:
-        match request["do"]:
-            case "schemas":
-                done = schemas()
-            case "check":
-                done = check(request, words, fence)
-            case _:
-                done = send(request, words, fence)
-    except (ImportError, AttributeError):
-        done = {"ok": False, "words": "This version of Apprise has it elsewhere: enter the address again."}
+        done = check(request["url"], words, fence) if request["do"] == "check" else send(request, words, fence)
     except MemoryError:
         done = {"ok": False, "words": "The answer was too large."}
     except Exception as error:  # a stranger's text and a network
