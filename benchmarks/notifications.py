@@ -22,6 +22,10 @@ UNLIMITED = 1_000
 MATCHING = ("latency", "laten*", "*tency", "l?tency", "latency*")  #: flows of the policies that match in the latency
 STORM = ("slack", "webhook")  #: the kinds of the destinations of the burst's policy
 _FAILED = "SELECT count(*) FROM runs_flowrun WHERE state_type = 'FAILED'"
+_SENT = (
+    "SELECT count(*) FROM notifications_message m JOIN notifications_policy p ON p.id = m.policy_id"
+    " WHERE p.name = 'storm' AND m.state = 'sent'"
+)
 _RUN = re.compile(rb"/runs/([0-9a-f-]{36})")
 
 
@@ -111,7 +115,7 @@ class Storm:
         if wait:
             messages = len(STORM) * (BURST_LIMIT + 1)
             wait_until(
-                lambda: len(receiver.at("/storm")) >= messages,
+                lambda: len(receiver.at("/storm")) >= messages and server.records.count(_SENT) >= messages,
                 f"{messages} messages of the burst",
                 max(0.0, self.window_ends_at - time.time()) + 15,
             )
