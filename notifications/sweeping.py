@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def sweep() -> None:
     """Do everything that is to be done every few seconds. Two at once do it once, or twice without harm."""
     now = database_now()
-    for step in (watching.find_long_running, free_dead, offer_due, tell_admins):
+    for step in (free_dead, offer_due, watching.find_long_running, tell_admins):
         try:
             step(now)
         except Exception:  # a policy that cannot be read must not keep messages from being sent

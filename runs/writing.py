@@ -51,21 +51,23 @@ def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
     bulk.update_task_runs(fold.changed_tasks.values())
     bulk.insert_earlier_attempts(fold.earlier.values())
     bulk.insert_logs(fold.logs)
-    closed = close_children(tracked.run for tracked in touched if tracked.closes and not _is_whole(tracked, fold))
+    unsettled = _unsettled(fold)
+    closed = close_children(
+        tracked.run for tracked in touched if tracked.closes and (not tracked.is_new or tracked.run.id in unsettled)
+    )
     settle([*(tracked.run for tracked in touched if tracked.has_ended), *closed], tell=tell)
     return {tracked.run.id for tracked in touched} | {run.id for run in closed}
 
 
-def _is_whole(tracked: Tracked, fold: Fold) -> bool:
-    """Whether a run came with this batch and all that belongs to it has ended: as a rule, for the run of a script.
+def _unsettled(fold: Fold) -> set[UUID]:
+    """Runs to which something belongs in this batch that their end may have to close.
 
-    Nothing is to be closed then, and asking the database costs a tenth of a small run's batch.
+    A new run that is none of them, as a script's is as a rule, needs no look into the database: that would cost a tenth
+    of a small run's batch.
     """
-    return (
-        tracked.is_new
-        and all(task.state_type in FINAL_VALUES for task in fold.new_tasks.values() if task.flow_run_id == tracked.hex)
-        and all(other.run.parent_id != tracked.run.id for other in fold.runs.values())
-    )
+    tasks = {task.flow_run_id for task in fold.new_tasks.values() if task.state_type not in FINAL_VALUES}
+    parents = {tracked.run.parent_id for tracked in fold.runs.values() if tracked.run.parent_id is not None}
+    return {UUID(run_id) for run_id in tasks} | parents
 
 
 def _attach_flows(new: list[Tracked], named: dict[str, NewFlow], team_id: UUID) -> None:

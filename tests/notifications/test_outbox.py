@@ -13,15 +13,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flows.models import Schedule
-from notifications import bells
+from notifications import bells, outbox
 from notifications.events import Event
-from notifications.models import Delivery, Mute, Subscription
+from notifications.models import Delivery, Mute
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import StateType
 from runs import actions
 from runs.clock import database_now
 from runs.ingest import abandon
-from runs.models import Attempt, FlowRun, Pulse, Trigger, Worker
+from runs.models import Attempt, FlowRun, Journal, Pulse, Trigger, Worker
 from runs.reaper import PULSE, reap
 from tests.notifications.making import Make
 from tests.runs.scripts import Process, error
@@ -29,6 +29,7 @@ from tests.runs.scripts import Process, error
 pytestmark = pytest.mark.django_db
 
 Told = list[set[UUID]]
+RING = bells.ring
 
 
 @pytest.fixture(autouse=True)
@@ -231,6 +232,27 @@ def test_a_lapsed_lease_is_told_and_so_is_what_the_run_says_afterwards(make: Mak
     assert told() == [("CRASHED", "Crashed"), ("COMPLETED", "Completed")]
 
 
+def test_a_run_that_was_told_as_crashed_and_completes_has_recovered(make: Make) -> None:
+    make.policy(make.destination(), events=["CRASHED", "RECOVERED"])
+    process, now = lapsed()
+    reap(now)
+    process.log("still here")
+    process.ingest()
+    process.state("COMPLETED")
+    process.ingest()
+    assert told() == [("CRASHED", "Crashed"), ("RECOVERED", "Completed")]
+
+
+def test_a_supervisors_word_on_a_crash_that_was_told_is_no_news(make: Make) -> None:
+    process, now = lapsed()
+    reap(now)
+    make.policy(make.destination(), events=["CRASHED"])
+    process.exited(signal=9)
+    process.ingest()
+    assert FlowRun.objects.get().state_message == "Crashed: killed by signal 9 (SIGKILL)"
+    assert told() == []
+
+
 def test_a_lease_that_lapses_while_it_is_cancelled_is_a_cancellation(make: Make) -> None:
     make.policy(make.destination(), events=["CRASHED", "CANCELLED"])
     process, now = lapsed()
@@ -245,6 +267,23 @@ def test_a_run_that_is_cancelled_while_it_waits_is_told(make: Make) -> None:
     run, _ = actions.create_flow_run(deployment, trigger=Trigger.API)
     actions.cancel_flow_run(run)
     assert told() == [("CANCELLED", "Cancelled")]
+
+
+def test_what_waits_is_told_as_cancelled_when_its_deployment_is_deleted_and_what_is_skipped_is_not(make: Make) -> None:
+    make.policy(make.destination(), events=["CANCELLED"], deployments=["new-thing/*"])
+    deployment = make.deployment()
+    run, _ = actions.create_flow_run(deployment, trigger=Trigger.API)
+    schedule = Schedule.objects.create(deployment=deployment, kind="cron", expression="* * * * *")
+    skipped = make.run(
+        StateType.SCHEDULED, deployment=deployment, schedule=schedule, attempt=0, trigger=Trigger.SCHEDULE,
+        scheduled_for=timezone.now() - timedelta(seconds=5), start_time=None,
+    )  # fmt: skip
+    actions.pause_deployment(deployment)
+    skipped.refresh_from_db()
+    assert skipped.state_name == "Skipped"
+    assert told() == []
+    actions.delete_deployment(deployment)
+    assert list(Delivery.objects.values_list("flow_run", "event")) == [(run.pk, "CANCELLED")]
 
 
 # Recoveries and repeats
@@ -360,15 +399,56 @@ def test_a_policy_that_cannot_be_read_keeps_no_other_from_being_heard(
     assert "is passed over" in caplog.text
 
 
-@pytest.mark.django_db(transaction=True)
-def test_what_is_rolled_back_is_not_told(make: Make, rung: Told) -> None:
+@pytest.mark.parametrize("column", ["reason", "team_id"])
+def test_rows_that_the_database_refuses_cost_no_fact(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, column: str
+) -> None:
     make.policy(make.destination())
+    place = [name for name, _ in outbox.DELIVERIES.columns].index(column)
+    rows = outbox._rows
+
+    def without(*arguments: Any) -> Any:
+        return ((*row[:place], None, *row[place + 1 :]) for row in rows(*arguments))
+
+    monkeypatch.setattr(outbox, "_rows", without)
+    process = failing()
+    process.ingest()
+    assert (FlowRun.objects.get().state_type, FlowRun.objects.get().logs.count()) == ("FAILED", 1)
+    assert Journal.objects.get().sequence == len(process.facts)
+    assert told() == []
+    assert "1 deliveries were not written" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bells_ring_after_the_commit_and_not_for_what_is_rolled_back(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: Told = []
+    monkeypatch.setattr(bells, "ring", RING)
+    monkeypatch.setattr(bells, "_send", lambda ids: rung.append(set(ids)))
+    policy = make.policy(make.destination())
     with transaction.atomic():
         failing().ingest()
         assert told() == [("FAILED", "Failed")]
         transaction.set_rollback(True)
-    assert told() == []
+    assert (told(), rung) == ([], [])
     assert not FlowRun.objects.exists()
+    with transaction.atomic():
+        failing().ingest()
+        assert rung == []
+    assert rung == [set(policy.destinations.values_list("id", flat=True))]
+
+
+def test_every_column_of_a_delivery_is_written(make: Make) -> None:
+    written = {name for name, _ in outbox.DELIVERIES.columns}
+    assert {field.column for field in Delivery._meta.concrete_fields} - written == {"message_id"}
+    policy = make.policy(make.destination())
+    failing().ingest()
+    row = Delivery.objects.get()
+    again = Delivery.objects.filter(
+        policy=policy, flow_run=row.flow_run, occurred_at=row.flow_run.end_time, due_at=row.created_at, muted=False
+    )
+    assert again.get() == row
 
 
 def test_without_a_server_deliveries_are_written_and_nobody_is_rung(make: Make, rung: Told) -> None:
@@ -407,9 +487,7 @@ def test_two_that_bring_in_the_same_ending_at_once_tell_it_once(make: Make) -> N
 
 
 def queries(work: Callable[[], object]) -> int:
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
+    with CaptureQueriesContext(connection) as captured:
         work()
     return len(captured)
 
@@ -423,7 +501,6 @@ def test_endings_cost_one_query_where_nobody_watches_and_what_goes_on_none(
     monkeypatch.undo()
     assert queries(Process().begin(flow="new_thing").ingest) == running
     assert queries(failing().ingest) == ended + 1
-    Subscription.objects.all().delete()
 
 
 def nobody(runs: Any, *, tell: bool = True) -> None:

@@ -43,7 +43,7 @@ def form_of(reader: Client, row: Any, **changes: Any) -> dict[str, Any]:
     """The values of a change form as they stand, with some changed."""
     form = reader.get(address(row)).context["adminform"].form
     values = {name: form[name].value() for name in form.fields}
-    return {name: value for name, value in values.items() if value not in (None, False)} | changes
+    return {name: value for name, value in values.items() if value is not None and value is not False} | changes
 
 
 def test_every_list_and_form_answers(reader: Client, made: dict[str, Any]) -> None:
