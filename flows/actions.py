@@ -198,7 +198,7 @@ def resume_deployment(deployment: Deployment, *, user: User | None = None) -> De
     with transaction.atomic():
         Deployment.objects.filter(pk=deployment.pk).update(paused=False, updated_at=timezone.now())
         deployment.paused = False
-        for schedule in deployment.schedules.select_for_update():
+        for schedule in deployment.schedules.select_for_update(of=("self",)):
             start_over(schedule)
             schedule.save(update_fields=["tick_at", "materialized_until"])
     return deployment

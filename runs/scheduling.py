@@ -159,7 +159,7 @@ def withdraw(deployment: Deployment) -> None:
 
 def lock(deployment: Deployment) -> list[Schedule]:
     """Lock a deployment's schedules, so that no tick works on them, and return them."""
-    return list(deployment.schedules.select_for_update().prefetch_related("calendar").order_by("pk"))
+    return list(deployment.schedules.select_for_update(of=("self",)).prefetch_related("calendar").order_by("pk"))
 
 
 def inherited(deployment: Deployment) -> dict[str, Any]:
