@@ -324,3 +324,56 @@ class Pulse(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ConcurrencyLimit(models.Model):
+    """How many task runs with a tag may run at once, in a team."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="concurrency_limits")
+    tag = models.CharField(max_length=200)
+    limit = models.PositiveIntegerField(help_text="Task runs at once; 0: none may run.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "tag"], name="concurrency_limit_team_tag")]
+
+    def __str__(self) -> str:
+        return self.tag
+
+
+class Slot(models.Model):
+    """A task run's place under a limit, held or waited for. It goes with the end of the task run or of its flow run.
+
+    Rows are made and granted under the lock of their limit (`runs.slots`); the id, counted up by the database, is
+    therefore the order in which they were asked for.
+    """
+
+    limit = models.ForeignKey(ConcurrencyLimit, on_delete=models.CASCADE, related_name="slots")
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="slots")
+    attempt = models.PositiveIntegerField(default=1, help_text="Of the flow run.")
+    task_run = models.UUIDField(help_text="It need not be recorded yet.")
+    asked_at = models.DateTimeField(help_text="By the database's clock.")
+    granted_at = models.DateTimeField(null=True, blank=True, help_text="Empty while it waits.")
+    lease_expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="Where nobody but the process itself watches it (a script elsewhere)."
+    )
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["limit", "task_run"], name="slot_once")]
+        indexes: ClassVar = [
+            # how many hold a limit
+            models.Index(fields=["limit"], name="slot_held", condition=Q(granted_at__isnull=False)),
+            # who waits, first come first served
+            models.Index(fields=["limit", "id"], name="slot_waiting", condition=Q(granted_at__isnull=True)),
+            # the end of a task run
+            models.Index(fields=["task_run"], name="slot_task_run"),
+            # leases that lapsed
+            models.Index(fields=["lease_expires_at"], name="slot_lease", condition=Q(lease_expires_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"slot of task run {self.task_run}"
