@@ -32,7 +32,7 @@ def dead() -> list[UUID]:
         with contextlib.suppress(OSError, ValueError):  # it was removed meanwhile; it is no sender's file
             if _is_dead(path):
                 found.append(UUID(path.name))
-            elif path.stat().st_mtime < time.time() - _KEPT_SECONDS and _boot_in(path) != _boot():
+            elif path.stat().st_mtime < time.time() - _KEPT_SECONDS and not _can_judge(path):
                 path.unlink()
     return found
 
@@ -62,8 +62,7 @@ def _own(pid: int) -> UUID:
 def _is_dead(path: Path) -> bool:
     import fcntl  # as above
 
-    boot = _boot_in(path)
-    if boot != _boot() or not this_boot().boot:
+    if not _can_judge(path):
         return False
     with path.open("rb") as file:
         try:
@@ -73,8 +72,9 @@ def _is_dead(path: Path) -> bool:
     return True
 
 
-def _boot_in(path: Path) -> str:
-    return path.read_text()
+def _can_judge(path: Path) -> bool:
+    """Whether a file was made in this boot of this machine (where the system has no boot ids, nobody can tell)."""
+    return bool(this_boot().boot) and path.read_text() == _boot()
 
 
 def _boot() -> str:

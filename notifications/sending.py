@@ -273,7 +273,8 @@ def record(attempt: Try, answer: Answer, seconds: float, now: datetime) -> None:
 
 
 def _record_health(destination_id: UUID, answer: Answer, text: str, now: datetime) -> Health:
-    row = Destination.objects.select_for_update().filter(pk=destination_id)
+    # no key: the transaction that writes a delivery to it need not wait for this one at its commit
+    row = Destination.objects.select_for_update(no_key=True).filter(pk=destination_id)
     known = row.values_list("failures", "refusals", "failing_since", "retry_at").first()
     health = failing.after(Health(*known) if known else Health(), answer, now)
     row.update(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifications.models import Delivery, Message
@@ -158,6 +158,7 @@ def test_a_success_in_between_makes_the_next_failure_news() -> None:
     assert day_of_failures({30}) == [(0, "single", 1), (31, "single", 1), (60, "repeat", 57), (120, "repeat", 60)]
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(
         st.tuples(
@@ -191,5 +192,5 @@ def test_nothing_is_ever_lost_or_told_twice_and_no_minute_has_too_much(
         waiting += held_until(decided)
         assert all(now < until <= now + REPEAT_EVERY for until, _ in waiting)
     assert sorted(told_ids) == sorted(all_ids)
-    windows_used = Counter(times)
-    assert all(count <= max(1, limit) for count in windows_used.values())
+    for begin in times:  # a minute that lies across two windows has at most what both allow
+        assert sum(begin <= time < begin + WINDOW for time in times) <= 2 * max(1, limit)

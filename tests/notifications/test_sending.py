@@ -1,5 +1,6 @@
 """Sending from the threads of one process, to a real receiver. Several processes, killed ones: test_killed_senders."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 import time_machine
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from notifications import actions, bells, composing, failing, leases, senders, sweeping
 from notifications import sending as sending_module
@@ -397,3 +399,16 @@ def test_a_stop_waits_for_what_is_being_sent_and_starts_nothing_new(
 def test_this_process_is_no_dead_sender() -> None:
     assert senders.own_id() == senders.own_id()
     assert senders.dead() == []
+
+
+def test_a_file_of_another_machine_is_not_judged_and_removed_after_a_day(settings: Settings) -> None:
+    folder = settings.HOME.root / "senders"
+    folder.mkdir(exist_ok=True)
+    foreign, old = folder / str(uuid7()), folder / str(uuid7())
+    for path in (foreign, old):
+        path.write_text("another-machine another-boot")  # nobody holds its lock
+    os.utime(old, (time.time() - 2 * 86_400,) * 2)
+    assert senders.dead() == []
+    assert (foreign.exists(), old.exists()) == (True, False)
+    senders.forget(UUID(foreign.name))
+    assert not foreign.exists()
