@@ -96,6 +96,20 @@ class Collision(models.TextChoices):
     CANCEL = "cancel", "It is cancelled"
 
 
+class OnOverrun(models.TextChoices):
+    """What becomes of a run that goes on beyond its expected duration or its deadline."""
+
+    NOTHING = "nothing", "It goes on"
+    CANCEL = "cancel", "It is cancelled"
+
+
+class Isolation(models.TextChoices):
+    """Where a deployment's runs execute on their worker."""
+
+    PROCESS = "process", "Each in a process of its own"
+    WORKER = "worker", "In a process that the worker keeps for them: quicker to start, and not kept apart"
+
+
 class Deployment(models.Model):
     """A flow that can be run by the server: where its code is, with which parameters, on which queue.
 
@@ -120,6 +134,27 @@ class Deployment(models.Model):
     limit = models.PositiveIntegerField(null=True, blank=True, help_text="Runs in progress at once; empty: no limit.")
     collision = models.CharField(
         max_length=8, choices=Collision.choices, default=Collision.WAIT, db_default=Collision.WAIT
+    )
+    crash_retries = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many times in a row a run that crashed is run again by itself."
+    )
+    isolation = models.CharField(
+        max_length=8, choices=Isolation.choices, default=Isolation.PROCESS, db_default=Isolation.PROCESS
+    )
+    late_after_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="A run that has not begun this long after its time is Late; empty: 60."
+    )
+    expected_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How long a run should take at most, from its start; empty: not watched."
+    )
+    on_overrun = models.CharField(
+        max_length=8, choices=OnOverrun.choices, default=OnOverrun.NOTHING, db_default=OnOverrun.NOTHING
+    )
+    deadline_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="When a run should have ended, counted from its time; empty: not watched."
+    )
+    on_deadline = models.CharField(
+        max_length=8, choices=OnOverrun.choices, default=OnOverrun.NOTHING, db_default=OnOverrun.NOTHING
     )
     declared = models.JSONField(default=dict, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

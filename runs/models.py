@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import JSONField, Q, Value
 from django.db.models.expressions import RawSQL
 
 from flows.models import Deployment, Flow, OwnedQuerySet, Schedule, WorkQueue
@@ -107,6 +107,9 @@ class FlowRun(models.Model):
     start_time = models.DateTimeField(null=True, blank=True, help_text="When its first attempt began.")
     end_time = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    late_at = models.DateTimeField(null=True, blank=True, help_text="When it was found not to have begun in time.")
+    overran_at = models.DateTimeField(null=True, blank=True, help_text="When its expected duration was over.")
+    missed_deadline_at = models.DateTimeField(null=True, blank=True, help_text="When its deadline had passed.")
     lease_expires_at = models.DateTimeField(null=True, blank=True, help_text="By the database's clock.")
     revision = models.PositiveBigIntegerField(default=0, help_text="Raised by each commit that changes the run.")
 
@@ -170,11 +173,31 @@ class Worker(models.Model):
     pid = models.PositiveIntegerField()
     places = models.PositiveIntegerField()
     started_at = models.DateTimeField()
+    team = models.ForeignKey(
+        Team, on_delete=models.CASCADE, null=True, blank=True, related_name="workers", help_text="Empty: every team's."
+    )
+    queues = models.JSONField(
+        default=list,
+        blank=True,
+        db_default=Value([], JSONField()),
+        help_text="Ids of the work queues that it serves; empty: every one.",
+    )
+    load = models.FloatField(null=True, blank=True, help_text="Of its machine: the processors' load over a minute.")
     heartbeat_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.name
+
+
+class CrashCause(models.TextChoices):
+    """Why an attempt crashed."""
+
+    SIGNAL = "signal", "Killed by a signal"
+    OUT_OF_MEMORY = "out_of_memory", "Out of memory"
+    EXIT = "exit", "Its process ended"
+    LOST = "lost", "Lost worker or machine"
+    STOPPED = "stopped", "Its worker was stopped"
 
 
 class Attempt(models.Model):
@@ -197,6 +220,11 @@ class Attempt(models.Model):
     end_time = models.DateTimeField(null=True, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)
     signal = models.PositiveSmallIntegerField(default=0)
+    cause = models.CharField(
+        max_length=16, blank=True, choices=CrashCause.choices, default="", db_default="", help_text="Why it crashed."
+    )
+    peak_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    cpu_seconds = models.FloatField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["flow_run", "number"], name="attempt_number_once")]
@@ -324,3 +352,72 @@ class Pulse(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ResourceSample(models.Model):
+    """What an attempt's processes used at a time. Samples grow sparser the longer it goes on."""
+
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="resource_samples")
+    attempt = models.PositiveIntegerField(default=1)
+    time = models.DateTimeField()
+    cpu = models.FloatField(help_text="Processors used since the sample before: 1.0 is one of them, whole.")
+    memory_bytes = models.PositiveBigIntegerField(help_text="Resident, of the process and what it started.")
+
+    class Meta:
+        indexes: ClassVar = [
+            # a run's chart
+            models.Index(fields=["flow_run", "id"], name="resource_sample_of_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.memory_bytes} bytes"
+
+
+class ConcurrencyLimit(models.Model):
+    """How many task runs with a tag may run at once, in a team."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="concurrency_limits")
+    tag = models.CharField(max_length=200)
+    limit = models.PositiveIntegerField(help_text="Task runs at once; 0: none may run.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "tag"], name="concurrency_limit_team_tag")]
+
+    def __str__(self) -> str:
+        return self.tag
+
+
+class Slot(models.Model):
+    """A task run's place under a limit, held or waited for. It goes with the end of the task run or of its flow run.
+
+    Rows are made and granted under the lock of their limit (`runs.slots`); the id, counted up by the database, is
+    therefore the order in which they were asked for. Its lease is that of its flow run.
+    """
+
+    limit = models.ForeignKey(ConcurrencyLimit, on_delete=models.CASCADE, related_name="slots")
+    flow_run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="slots")
+    attempt = models.PositiveIntegerField(default=1, help_text="Of the flow run.")
+    task_run = models.UUIDField(help_text="It need not be recorded yet.")
+    task_name = models.CharField(max_length=200, blank=True, help_text="The task run's name.")
+    listener = models.UUIDField(null=True, blank=True, help_text="The process that is told when it is granted.")
+    asked_at = models.DateTimeField(help_text="By the database's clock.")
+    granted_at = models.DateTimeField(null=True, blank=True, help_text="Empty while it waits.")
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["limit", "task_run"], name="slot_once")]
+        indexes: ClassVar = [
+            # how many hold a limit
+            models.Index(fields=["limit"], name="slot_held", condition=Q(granted_at__isnull=False)),
+            # who waits, first come first served
+            models.Index(fields=["limit", "id"], name="slot_waiting", condition=Q(granted_at__isnull=True)),
+            # the end of a task run
+            models.Index(fields=["task_run"], name="slot_task_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"slot of task run {self.task_run}"
