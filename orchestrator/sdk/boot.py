@@ -1,6 +1,7 @@
 """Which machine this is, and which boot of it: who may judge by a file's lock whether its writer still lives."""
 
 import os
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,12 @@ def this_boot() -> Boot:
     host = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
     machine = next(filter(None, map(_first_line, _MACHINE_ID_FILES)), host)
     return Boot(host=host, machine=machine, boot=_first_line(_BOOT_ID_FILE))
+
+
+def boot_seconds() -> float:
+    """Return a clock that all processes of this boot share, and that goes on while the machine sleeps (Linux)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def _first_line(path: Path) -> str:

@@ -64,6 +64,7 @@ class FlowRunState(Attempt, tag="flow_state", kw_only=True):
     error: Error | None = None
     run_name: str = ""  #: set when the run's name became known only now (`flow_run_name` templates)
     pid: int = 0  #: set with RUNNING
+    cause: str = ""  #: with CRASHED: why, one of `causes.Cause`
 
 
 class FlowRunSnapshot(Attempt, tag="flow_run_update", kw_only=True):
@@ -112,12 +113,24 @@ class Log(Attempt, tag="log", kw_only=True):
     message: str = ""
 
 
+class Resources(Attempt, tag="resources", kw_only=True):
+    """What an attempt's process and those that it started used, since the sample before."""
+
+    cpu: float = 0.0  #: processors: 1.0 is one of them, whole
+    memory: int = 0  #: bytes, resident now
+    peak: int = 0  #: bytes, the most so far
+    cpu_seconds: float = 0.0  #: of the process so far
+
+
 class Exited(Attempt, tag="exited", kw_only=True):
     """The supervisor's word on a process that ended without an ending of its own (written after its facts)."""
 
     exit_code: int | None = None
     signal: int = 0
     message: str = ""
+    cause: str = ""  #: one of `causes.Cause`, where the supervisor knows it
+    peak: int = 0  #: bytes of memory, the most that the process had
+    cpu_seconds: float = 0.0
 
 
 class Ended(Fact, tag="end", kw_only=True):
@@ -141,7 +154,7 @@ class Header(msgspec.Struct, tag_field="k", tag="header", omit_defaults=True, kw
 
 
 AnyFact: TypeAlias = (
-    FlowRunCreated | FlowRunState | FlowRunSnapshot | TaskRunCreated | TaskRunState | Log | Exited | Ended
+    FlowRunCreated | FlowRunState | FlowRunSnapshot | TaskRunCreated | TaskRunState | Log | Resources | Exited | Ended
 )
 
 encode = msgspec.json.Encoder(enc_hook=str).encode

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from orchestrator.sdk.drivers import Life, drive
 from orchestrator.sdk.engine import live, new_flow_run
 from orchestrator.sdk.flows import Flow
+from orchestrator.sdk.machines import hooks_life
+from orchestrator.sdk.runs import FlowRun
+from orchestrator.sdk.session import session
 from orchestrator.sdk.states import State, StateType
 
 
@@ -34,16 +39,32 @@ class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_for: datetime | None = None
 
 
-def execute(flow: Flow[Any, Any], claimed: ClaimedRun) -> int:
+def execute(flow: Flow[Any, Any], claimed: ClaimedRun, on_concluded: Callable[[], None] | None = None) -> int:
     """Execute a claimed run and record its facts.
 
     Args:
         flow: The flow that was loaded from the run's entrypoint.
         claimed: The run. Its `FlowRunCreated` is not recorded, since the server made it.
+        on_concluded: Called just before its final state is recorded.
 
     Returns:
         The exit code for the process: 0 when it completed, what `sys.exit` was given, else 1.
     """
+    run = claimed_flow_run(flow, claimed)
+    run.on_concluded = on_concluded
+    return _exit_code(live(run))
+
+
+def execute_hooks(flow: Flow[Any, Any], claimed: ClaimedRun, state: State) -> None:
+    """Run the hooks for the final state of a claimed run whose own process is gone; what they print is recorded."""
+    run = claimed_flow_run(flow, claimed)
+    life = Life(hooks_life(run, state), run)
+    with session(run):
+        drive(life, life.advance())
+
+
+def claimed_flow_run(flow: Flow[Any, Any], claimed: ClaimedRun) -> FlowRun:
+    """Return the flow run that a claimed run is in its process."""
     run = new_flow_run(flow, (), dict(claimed.parameters))
     run.claimed = True
     run.id = claimed.id
@@ -53,7 +74,7 @@ def execute(flow: Flow[Any, Any], claimed: ClaimedRun) -> int:
     run.deployment_id = claimed.deployment_id
     run.deployment = claimed.deployment
     run.scheduled_for = claimed.scheduled_for
-    return _exit_code(live(run))
+    return run
 
 
 def _exit_code(state: State) -> int:

@@ -19,12 +19,28 @@ from typing import Final
 import msgspec
 
 import orchestrator
+from orchestrator.sdk.boot import boot_seconds
+from orchestrator.sdk.causes import CANCELLED, LEASE_LOST, WORKER_GONE
 from orchestrator.sdk.events import Exited
 from orchestrator.sdk.home import home
 from orchestrator.sdk.host_child import death_with_parent, run_child
+from orchestrator.sdk.host_exits import Exit, cause_of, reap, signal_group
+from orchestrator.sdk.host_hooks import run_hooks
 from orchestrator.sdk.host_note import HostNote
-from orchestrator.sdk.host_protocol import FromHost, Ready, RunExited, Start, Started, Stop, decode_to_host, pack
+from orchestrator.sdk.host_protocol import (
+    Extend,
+    FromHost,
+    Ready,
+    RunExited,
+    Start,
+    Started,
+    Stop,
+    decode_to_host,
+    pack,
+)
 from orchestrator.sdk.journal_ending import append_ending
+from orchestrator.sdk.oom import WINDOW_SECONDS, OomWatch
+from orchestrator.sdk.processes import kill_marked, mark_of
 
 BLOCKED_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 PRIVATE_VARIABLES: Final = (
@@ -36,7 +52,10 @@ PRIVATE_VARIABLES: Final = (
     "DJANGO_SETTINGS_MODULE",
 )
 _READ_BYTES: Final = 1024 * 1024
-_LAST_WAIT_SECONDS: Final = 10.0  # for processes that even SIGKILL does not end at once
+_LAST_WAIT_SECONDS: Final = 10.0  # for processes that even SIGKILL does not end at once, and for the last hooks
+HOOKS_SECONDS: Final = 60.0  # what the hooks of a run may take that did not come to run them itself
+LEASE_GRACE_SECONDS: Final = 1.5  # between SIGTERM and SIGKILL of a run whose lease is about to lapse …
+LEASE_MARGIN_SECONDS: Final = 0.5  # … and it is gone so long before the run may begin elsewhere
 
 
 @dataclass(slots=True)
@@ -46,7 +65,14 @@ class _Child:
     start: Start
     pid: int
     note: HostNote
+    lease_until: float = 0.0  #: by `boot_seconds`; 0: it needs none
     kill_at: float | None = None  #: monotonic time of its SIGKILL
+    is_stopped: bool = False  #: it was told to stop; what it started is not left to itself
+
+    @property
+    def gives_up_at(self) -> float:
+        """When it has to be told to stop since its lease was not extended, by `boot_seconds`."""
+        return self.lease_until - LEASE_GRACE_SECONDS - LEASE_MARGIN_SECONDS
 
 
 class RunHost:
@@ -57,6 +83,9 @@ class RunHost:
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._children: dict[int, _Child] = {}
+        self._waiting: dict[str, Start] = {}  #: attempts of runs whose attempt before is still ending here
+        self._hooks: dict[int, float] = {}  #: processes that run hooks, and the monotonic time of their SIGKILL
+        self._oom = OomWatch()
         self._gone_at: float | None = None
         self._selector = selectors.DefaultSelector()
         self._wakeup, self._wakeup_writer = socket.socketpair()
@@ -74,18 +103,26 @@ class RunHost:
         while not self._is_over():
             for key, _ in self._selector.select(self._timeout()):
                 key.data()
+            self._give_up_lapsed()
             self._kill_overdue()
+            self._oom.look(time.monotonic())
 
     def _is_over(self) -> bool:
         if self._gone_at is None:
             return False
-        return not self._children or time.monotonic() > self._gone_at + _LAST_WAIT_SECONDS
+        return not (self._children or self._hooks) or time.monotonic() > self._gone_at + _LAST_WAIT_SECONDS
 
     def _timeout(self) -> float | None:
-        deadlines = [child.kill_at for child in self._children.values() if child.kill_at is not None]
+        now = time.monotonic()
+        children = self._children.values()
+        deadlines = [child.kill_at - now for child in children if child.kill_at is not None]
+        deadlines += [kill_at - now for kill_at in self._hooks.values()]
+        deadlines += [child.gives_up_at - boot_seconds() for child in children if child.lease_until]
         if self._gone_at is not None:
-            deadlines.append(self._gone_at + _LAST_WAIT_SECONDS)
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+            deadlines.append(self._gone_at + _LAST_WAIT_SECONDS - now)
+        if children:
+            deadlines.append(WINDOW_SECONDS)
+        return max(0.0, min(deadlines)) if deadlines else None
 
     # What the worker says
 
@@ -114,34 +151,50 @@ class RunHost:
             return
         if isinstance(message, Start):
             self._start(message)
-        else:
+        elif isinstance(message, Stop):
             self._stop(message)
+        else:
+            self._extend(message)
 
     def _worker_gone(self) -> None:
         self._selector.unregister(self._connection)
         self._outgoing.clear()
         self._gone_at = time.monotonic()
+        self._waiting.clear()  # their leases speak for them
         for child in self._children.values():
-            child.note.set_reason(child.note.reason or "worker gone")
-            _signal_group(child.pid, signal.SIGKILL)
+            child.note.set_reason(child.note.reason or WORKER_GONE)
+            signal_group(child.pid, signal.SIGKILL)
 
     # The life of a run
 
     def _start(self, start: Start) -> None:
+        before = [child for child in self._children.values() if child.start.run == start.run]
+        if before:  # two attempts of a run are never under way at once
+            self._waiting[start.run] = start
+            for child in before:
+                self._stop_child(child, LEASE_LOST, 0.0)
+            return
+        if start.lease_until and boot_seconds() > start.lease_until - LEASE_MARGIN_SECONDS:
+            self._refuse(start, LEASE_LOST)  # the worker stood still between its claim and this
+            return
         note = HostNote()
         host_pid = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
             note.close()
-            self._close_journal(start, message=f"no process could be started: {error.strerror}")
-            self._send(RunExited(run=start.run, attempt=start.attempt))
+            self._refuse(start, f"no process could be started: {error.strerror}")
             return
         if pid == 0:
             self._let_go()
             run_child(start, note, host_pid)
-        self._children[pid] = _Child(start, pid, note)
+        self._children[pid] = _Child(start, pid, note, start.lease_until)
         self._send(Started(run=start.run, attempt=start.attempt, pid=pid))
+
+    def _refuse(self, start: Start, message: str) -> None:
+        exited = Exited(run=start.run, attempt=start.attempt, message=message, cause=cause_of(message))
+        self._close_journal(start, exited)
+        self._send(RunExited(run=start.run, attempt=start.attempt))
 
     def _let_go(self) -> None:
         """Close what is the host's own, in the child."""
@@ -154,18 +207,46 @@ class RunHost:
         self._children.clear()
 
     def _stop(self, stop: Stop) -> None:
+        waiting = self._waiting.pop(stop.run, None)
+        if waiting is not None:
+            self._refuse(waiting, stop.reason)
         for child in self._children.values():
             if child.start.run == stop.run:
-                child.note.set_reason(stop.reason)
-                child.kill_at = time.monotonic() + stop.grace_seconds
-                _signal_group(child.pid, signal.SIGTERM)
+                self._stop_child(child, stop.reason, stop.grace_seconds)
+
+    def _stop_child(self, child: _Child, reason: str, grace_seconds: float) -> None:
+        if child.note.reason != CANCELLED:
+            child.note.set_reason(reason)
+        child.is_stopped = True
+        child.lease_until = 0.0
+        kill_at = time.monotonic() + grace_seconds
+        child.kill_at = kill_at if child.kill_at is None else min(kill_at, child.kill_at)
+        signal_group(child.pid, signal.SIGTERM)
+
+    def _extend(self, extend: Extend) -> None:
+        for child in self._children.values():
+            if (child.start.run, child.start.attempt) == (extend.run, extend.attempt) and not child.is_stopped:
+                child.lease_until = extend.lease_until
+
+    def _give_up_lapsed(self) -> None:
+        """Stop what will be run again elsewhere: its lease was not extended, and lapses in a moment."""
+        for child in self._children.values():
+            if child.lease_until and (left := child.lease_until - LEASE_MARGIN_SECONDS - boot_seconds()) <= (
+                LEASE_GRACE_SECONDS
+            ):
+                self._stop_child(child, LEASE_LOST, max(0.0, left))
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
         for child in self._children.values():
             if child.kill_at is not None and child.kill_at <= now:
                 child.kill_at = None
-                _signal_group(child.pid, signal.SIGKILL)
+                signal_group(child.pid, signal.SIGKILL)
+                kill_marked(mark_of(child.start.run, child.start.attempt))
+        for pid, kill_at in self._hooks.items():
+            if kill_at <= now:
+                self._hooks[pid] = now + HOOKS_SECONDS
+                signal_group(pid, signal.SIGKILL)
 
     def _on_child_signal(self) -> None:
         try:
@@ -174,30 +255,66 @@ class RunHost:
         except BlockingIOError:
             pass
         for child in list(self._children.values()):
-            status = _reap(child.pid)
-            if status is not None:
-                self._ended(child, status)
+            if (ended := reap(child.pid)) is not None:
+                self._ended(child, ended)
+        for pid in list(self._hooks):
+            if reap(pid) is not None:
+                del self._hooks[pid]
 
-    def _ended(self, child: _Child, status: int) -> None:
+    def _ended(self, child: _Child, ended: Exit) -> None:
         del self._children[child.pid]
-        signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        exit_code = None if signal_number else os.WEXITSTATUS(status)
+        start, reason = child.start, child.note.reason
+        if child.is_stopped or not child.note.ended:  # what left its group is not left to itself
+            kill_marked(mark_of(start.run, start.attempt))
         if not child.note.ended:
-            message = child.note.reason or _describe(exit_code, signal_number)
-            self._close_journal(child.start, message, exit_code, signal_number)
+            message, cause = ended.explain(reason, self._oom)
+            self._close_journal(
+                start,
+                Exited(
+                    run=start.run,
+                    attempt=start.attempt,
+                    exit_code=ended.exit_code,
+                    signal=ended.signal,
+                    message=message,
+                    cause=cause,
+                    peak=ended.peak,
+                    cpu_seconds=ended.cpu_seconds,
+                ),
+            )
+            if child.note.owes_hooks:
+                self._run_hooks(start, reason, message)
         child.note.close()
         self._send(
-            RunExited(run=child.start.run, attempt=child.start.attempt, exit_code=exit_code, signal=signal_number)
+            RunExited(
+                run=start.run,
+                attempt=start.attempt,
+                exit_code=ended.exit_code,
+                signal=ended.signal,
+                peak=ended.peak,
+                cpu_seconds=ended.cpu_seconds,
+            )
         )
+        if (waiting := self._waiting.pop(start.run, None)) is not None:
+            self._start(waiting)
 
-    def _close_journal(self, start: Start, message: str, exit_code: int | None = None, signal_number: int = 0) -> None:
-        exited = Exited(
-            run=start.run, attempt=start.attempt, exit_code=exit_code, signal=signal_number, message=message
-        )
+    def _run_hooks(self, start: Start, reason: str, message: str) -> None:
+        """Have a new process run the hooks that the run's own did not come to."""
+        host_pid = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            print(f"run host: the hooks of {start.run} were not run: {error.strerror}", file=sys.stderr, flush=True)
+            return
+        if pid == 0:
+            self._let_go()
+            run_hooks(start, reason, message, host_pid)
+        self._hooks[pid] = time.monotonic() + HOOKS_SECONDS
+
+    def _close_journal(self, start: Start, exited: Exited) -> None:
         try:
             append_ending(home(), start.journal, exited)
         except (OSError, ValueError) as error:  # the lease speaks in our place
-            print(f"run host: no ending could be recorded for {start.run}: {error}", file=sys.stderr, flush=True)
+            print(f"run host: no ending could be recorded for {exited.run}: {error}", file=sys.stderr, flush=True)
 
     # What the host says
 
@@ -217,45 +334,6 @@ class RunHost:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0)
         if self._selector.get_key(self._connection).events != events:
             self._selector.modify(self._connection, events, self._on_message)
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:  # it was forked just now and leads no group yet
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            pass
-    except PermissionError:  # what is left of the group is a zombie, or runs as another user
-        pass
-
-
-def _reap(pid: int) -> int | None:
-    """Return the wait status of a child that ended, None while it lives. What is left of its group is killed."""
-    if hasattr(os, "waitid"):
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            return None
-        _signal_group(pid, signal.SIGKILL)  # before its pid is free for others
-        return os.waitpid(pid, 0)[1]
-    reaped, status = os.waitpid(pid, os.WNOHANG)
-    if not reaped:
-        return None
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    return status
-
-
-def _describe(exit_code: int | None, signal_number: int) -> str:
-    if not signal_number:
-        return f"exit code {exit_code}"
-    try:
-        name = f" ({signal.Signals(signal_number).name})"
-    except ValueError:  # a real-time signal
-        name = ""
-    return f"killed by signal {signal_number}{name}"
 
 
 def main(arguments: list[str]) -> int:

@@ -17,7 +17,9 @@ from orchestrator.sdk.exceptions import FlowLoadError
 from orchestrator.sdk.execute import ClaimedRun, execute
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Start
+from orchestrator.sdk.interrupts import crash_cause
 from orchestrator.sdk.loading import Entrypoint, load_flow
+from orchestrator.sdk.processes import mark_of, set_mark
 from orchestrator.sdk.states import State, StateType
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -56,16 +58,17 @@ def run_child(start: Start, note: HostNote, host_pid: int) -> NoReturn:
     exit_code = 1
     try:
         death_with_parent.ask(host_pid)
-        _become_ordinary(start)
+        become_ordinary(start)
+        set_mark(mark_of(start.run, start.attempt))
         interrupts.stop_reason = lambda: note.reason
         journal.open_journal(start.journal, start.run, start.attempt).on_ended = note.set_ended
-        exit_code = _run(start)
+        exit_code = _run(start, note)
     except BaseException as error:  # user code may raise anything, anywhere; the process must not return to the host
         sys.excepthook(type(error), error, error.__traceback__)
-    _leave(exit_code)
+    leave(exit_code)
 
 
-def _become_ordinary(start: Start) -> None:
+def become_ordinary(start: Start) -> None:
     """Make this process what one started from a shell would be: own session, default signals, stdin, environment."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -87,22 +90,26 @@ def _become_ordinary(start: Start) -> None:
     sys.argv = [Entrypoint.parse(start.entrypoint).target]
 
 
-def _run(start: Start) -> int:
+def _run(start: Start, note: HostNote) -> int:
     try:
-        _enter(start.directory)
+        enter(start.directory)
         flow = load_flow(start.entrypoint)
     except FlowLoadError as error:
         print(error, file=sys.stderr, flush=True)
+        note.set_hookless()
         _record_ending(start, StateType.FAILED, error)
         return 1
     try:
-        return execute(flow, _claimed(start))
+        if not (flow.hooks.get(StateType.CANCELLED) or flow.hooks.get(StateType.CRASHED)):
+            note.set_hookless()
+        return execute(flow, claimed_run(start), note.set_concluded)
     except BaseException as error:  # the engine catches what user code raises, so this is the engine's own
         _record_ending(start, StateType.CRASHED, error)
         raise
 
 
-def _claimed(start: Start) -> ClaimedRun:
+def claimed_run(start: Start) -> ClaimedRun:
+    """Return what the engine is told of a run."""
     return ClaimedRun(
         id=start.run,
         name=start.name,
@@ -115,7 +122,8 @@ def _claimed(start: Start) -> ClaimedRun:
     )
 
 
-def _enter(directory: str) -> None:
+def enter(directory: str) -> None:
+    """Work in a run's directory. Raises FlowLoadError where that is not possible."""
     if not directory:
         return
     try:
@@ -135,11 +143,12 @@ def _record_ending(start: Start, type_: StateType, error: BaseException) -> None
             message=state.message,
             error=error_fact(state),
             pid=os.getpid(),
+            cause=crash_cause(error) if type_ is StateType.CRASHED else "",
         )
     )
 
 
-def _leave(exit_code: int) -> NoReturn:
+def leave(exit_code: int) -> NoReturn:
     """Do what the interpreter does at its end, as far as user code can notice, and exit."""
     for step in (threading._shutdown, atexit._run_exitfuncs, journal.close):  # type: ignore[attr-defined]
         try:

@@ -1,35 +1,53 @@
-"""A page of memory that a run host shares with one run's process: why it is told to stop, and that it ended well."""
+"""A page of memory that a run host shares with one run's process: why it is told to stop, and how far it came."""
 
 import mmap
 from typing import Final
 
 _MAX_REASON_BYTES: Final = 1024
+_ENDED, _CONCLUDED, _HOOKLESS, _REASON = 0, 1, 2, 3
 
 
 class HostNote:
-    """Made before the fork; each side writes its own half, so that no lock is needed."""
+    """Made before the fork; each side writes its own part, so that no lock is needed."""
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, 1 + _MAX_REASON_BYTES)
+        self._page = mmap.mmap(-1, _REASON + _MAX_REASON_BYTES)
 
     @property
     def ended(self) -> bool:
         """Whether the run's own journal has its ending (the run writes this)."""
-        return self._page[0] == 1
+        return self._page[_ENDED] == 1
 
     def set_ended(self) -> None:
         """Note that the ending stands in the journal."""
-        self._page[0] = 1
+        self._page[_ENDED] = 1
+
+    @property
+    def owes_hooks(self) -> bool:
+        """Whether hooks for an ending from outside are the host's to run: its process came to none, or none is known.
+
+        False once the run was about to record its final state, and where its flow has no such hooks (the run writes
+        both).
+        """
+        return not (self._page[_ENDED] or self._page[_CONCLUDED] or self._page[_HOOKLESS])
+
+    def set_concluded(self) -> None:
+        """Note that the final state is about to be recorded, and then the hooks run."""
+        self._page[_CONCLUDED] = 1
+
+    def set_hookless(self) -> None:
+        """Note that the flow, which is loaded, has no hooks for an ending from outside."""
+        self._page[_HOOKLESS] = 1
 
     @property
     def reason(self) -> str:
         """Why the run was told to stop; empty when it was not (the host writes this)."""
-        return self._page[1:].partition(b"\0")[0].decode(errors="replace")
+        return self._page[_REASON:].partition(b"\0")[0].decode(errors="replace")
 
     def set_reason(self, reason: str) -> None:
         """Note why the run is about to be told to stop."""
         text = reason.encode()[: _MAX_REASON_BYTES - 1] + b"\0"
-        self._page[1 : 1 + len(text)] = text
+        self._page[_REASON : _REASON + len(text)] = text
 
     def close(self) -> None:
         """Let the page go."""

@@ -26,6 +26,7 @@ class Start(msgspec.Struct, tag_field="op", tag="start", kw_only=True, omit_defa
     token: str = ""  #: good for this run only
     api_url: str = ""
     env: dict[str, str] = {}
+    lease_until: float = 0.0  #: by `boot.boot_seconds`: it must have ended by then unless extended; 0: no such bound
 
 
 class Stop(msgspec.Struct, tag_field="op", tag="stop", kw_only=True):
@@ -34,6 +35,14 @@ class Stop(msgspec.Struct, tag_field="op", tag="stop", kw_only=True):
     run: str
     grace_seconds: float = 5.0
     reason: str = "cancelled"
+
+
+class Extend(msgspec.Struct, tag_field="op", tag="extend", kw_only=True):
+    """Worker to host: the lease of this run was extended."""
+
+    run: str
+    attempt: int
+    lease_until: float  #: as in `Start`
 
 
 class Ready(msgspec.Struct, tag_field="op", tag="ready"):
@@ -55,9 +64,11 @@ class RunExited(msgspec.Struct, tag_field="op", tag="exited", kw_only=True):
     attempt: int
     exit_code: int | None = None  #: None when a signal ended it, or when it could not be started
     signal: int = 0
+    peak: int = 0  #: bytes of memory, the most that the process had
+    cpu_seconds: float = 0.0
 
 
-ToHost: TypeAlias = Start | Stop
+ToHost: TypeAlias = Start | Stop | Extend
 FromHost: TypeAlias = Ready | Started | RunExited
 
 decode_to_host = msgspec.json.Decoder(ToHost).decode

@@ -8,12 +8,11 @@ import sys
 import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from orchestrator.sdk.causes import CANCELLED, OF_REASON, Cause
 from orchestrator.sdk.states import StateType
 from orchestrator.sdk.tracebacks import is_engine
-
-CANCELLED: Final = "cancelled"  #: the reason of a stop that somebody asked for
 
 # Why a supervisor stops this process, as far as it says: a run host's child puts its host's word here.
 stop_reason: Callable[[], str] = str
@@ -48,6 +47,13 @@ def describe_interrupt(error: BaseException, is_root: bool) -> tuple[StateType, 
     if isinstance(error, SystemExit):
         return StateType.CRASHED, f"Exited by SystemExit({error.code!r})"
     return StateType.CRASHED, f"Interrupted by {type(error).__name__}"
+
+
+def crash_cause(error: object) -> Cause:
+    """Return why an attempt crashed that an interrupt has ended."""
+    if isinstance(error, Terminated) or sigterm.received:
+        return OF_REASON.get(stop_reason(), Cause.SIGNAL)
+    return Cause.OUT_OF_MEMORY if isinstance(error, MemoryError) else Cause.EXIT
 
 
 F = TypeVar("F", bound=Callable[..., Any])

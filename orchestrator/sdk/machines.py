@@ -22,6 +22,7 @@ from orchestrator.sdk.events import (
     TaskRunState,
 )
 from orchestrator.sdk.inputs import upstream_error
+from orchestrator.sdk.interrupts import crash_cause
 from orchestrator.sdk.parameters import recorded
 from orchestrator.sdk.retries import delay_before
 from orchestrator.sdk.runs import FlowRun, Run, TaskRun
@@ -201,6 +202,8 @@ def flow_run_life(run: FlowRun) -> Machine:
         if not announced:
             yield from _announce(run)
         yield Join(cancel=True, wait=False)
+    if run.on_concluded is not None:
+        run.on_concluded()
     yield from _enter_flow_state(run, state)
     yield from _run_hooks(run.flow.hooks.get(state.type), run.flow, run, state)
     yield Say(INFO if state.type is StateType.COMPLETED else ERROR, f"Finished in state {state!r}")
@@ -302,6 +305,7 @@ def _enter_flow_state(run: FlowRun, state: State, error: Error | None = None) ->
         message=state.message,
         error=error_fact(state) if error is None else error,
         pid=os.getpid() if state.type is StateType.RUNNING else 0,
+        cause=crash_cause(state._data) if state.type is StateType.CRASHED else "",
     )
 
 
@@ -317,6 +321,14 @@ def _enter_stand_in_state(run: FlowRun, state: State) -> Steps:
             message=state.message,
             error=error_fact(state),
         )
+
+
+def hooks_life(run: FlowRun, state: State) -> Machine:
+    """Run the hooks of a flow run that ended in a process which is gone, in place of that process."""
+    run.state = state
+    state.run_id = run.id
+    yield from _run_hooks(run.flow.hooks.get(state.type), run.flow, run, state)
+    return state
 
 
 # --- what both share

@@ -124,6 +124,7 @@ class FlowRun(Run):
         parent_task_run_id: The task run that stands for it in its parent.
         deployment_id, deployment: Of the deployment, empty without one.
         scheduled_for: When a schedule or a person wanted it to start; None for a script.
+        on_concluded: Called just before its final state is recorded: from then on, its hooks are this process's.
     """
 
     __slots__ = (
@@ -134,6 +135,7 @@ class FlowRun(Run):
         "deployment",
         "deployment_id",
         "flow",
+        "on_concluded",
         "parent",
         "parent_task_run_id",
         "reuse",
@@ -170,6 +172,7 @@ class FlowRun(Run):
         self.deployment_id = ""
         self.deployment = ""
         self.scheduled_for: datetime | None = None
+        self.on_concluded: Callable[[], None] | None = None
         self.calls: dict[str, Iterator[int]] = {}  #: a task's key → how often it was called in this attempt
         self.runner: TaskRunner | None = None
         self.submitted: Submitted | None = None

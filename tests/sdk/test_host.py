@@ -13,8 +13,21 @@ from typing import Any
 
 import pytest
 
+from orchestrator.sdk.boot import boot_seconds
+from orchestrator.sdk.causes import LEASE_LOST, Cause
 from orchestrator.sdk.events import AnyFact, Ended, Exited, FlowRunState, Log
-from orchestrator.sdk.host_protocol import FromHost, Ready, RunExited, Start, Started, Stop, decode_from_host, pack
+from orchestrator.sdk.host import LEASE_GRACE_SECONDS, LEASE_MARGIN_SECONDS
+from orchestrator.sdk.host_protocol import (
+    Extend,
+    FromHost,
+    Ready,
+    RunExited,
+    Start,
+    Started,
+    Stop,
+    decode_from_host,
+    pack,
+)
 from orchestrator.sdk.ids import uuid7
 from tests.sdk.processes import environment, facts
 
@@ -63,6 +76,34 @@ def spawns_and_waits(ready):
     time.sleep(60)
 
 @flow
+def leaves_its_session(ready):
+    code = (
+        "import os, pathlib, sys, time\\n"
+        "os.fork() and os._exit(0)\\n"
+        "os.setsid()\\n"
+        "os.fork() and os._exit(0)\\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\\n"
+        "time.sleep(60)"
+    )
+    subprocess.run([sys.executable, "-c", code, ready], env={})
+    time.sleep(60)
+
+def tell(flow, flow_run, state):
+    print("hook of", flow.name, flow_run.id, state.type, state.message)
+
+@flow(on_crashed=[tell], on_cancellation=[tell])
+def hooked(ready):
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(ready).write_text(str(os.getpid()))
+    time.sleep(60)
+
+@flow(on_crashed=[tell], on_cancellation=[tell])
+def hooked_by_itself(ready):
+    Path(ready).write_text(str(os.getpid()))
+    time.sleep(60)
+
+@flow
 def looks(out):
     import json, signal
     fds = [int(name) for name in os.listdir("/proc/self/fd")]
@@ -105,10 +146,19 @@ class Host:
         """The next message."""
         return decode_from_host(self.lines.readline())
 
-    def start(self, function: str, attempt: int = 1, entrypoint: str = "", **parameters: Any) -> Start:
+    def start(
+        self,
+        function: str,
+        attempt: int = 1,
+        entrypoint: str = "",
+        lease_until: float = 0.0,
+        run: str = "",
+        **parameters: Any,
+    ) -> Start:
         """Start a run of a function in the file of flows."""
         start = Start(
-            run=str(uuid7()),
+            run=run or str(uuid7()),
+            lease_until=lease_until,
             attempt=attempt,
             journal=str(uuid7()),
             entrypoint=entrypoint or f"{self.flows}:{function}",
@@ -198,6 +248,11 @@ def wait_gone(pid: int) -> None:
     while is_alive(pid):
         assert time.monotonic() < deadline, f"{pid} still lives"
         time.sleep(0.005)
+
+
+def printed(home: Path) -> list[str]:
+    """What was printed, in all journals."""
+    return [fact.message for of_one in facts(home).values() for fact in of_one if isinstance(fact, Log)]
 
 
 def test_run_is_recorded_under_its_own_id_and_journal(host: Host) -> None:
@@ -302,7 +357,7 @@ def test_stop_of_a_run_that_will_not_is_a_kill_after_the_grace(host: Host, tmp_p
     assert host.exited(start).signal == signal.SIGKILL
     *_, last, _ = host.facts(start)
     assert isinstance(last, Exited)
-    assert last.message == "cancelled"
+    assert last.message == "it did not stop when it was asked to and was killed"
 
 
 def test_stop_sent_together_with_the_start_is_heard(host: Host) -> None:
@@ -415,3 +470,74 @@ def test_usage_is_said_to_whoever_starts_it_by_hand() -> None:
     done = subprocess.run([sys.executable, "-m", "orchestrator.sdk.host"], capture_output=True, text=True)
     assert done.returncode == 2
     assert textwrap.dedent("usage: python -m orchestrator.sdk.host") in done.stderr
+
+
+def test_what_left_the_group_the_session_and_its_parents_is_killed_with_the_run(host: Host, tmp_path: Path) -> None:
+    start = host.start("leaves_its_session", ready=str(tmp_path / "ready"))
+    assert isinstance(host.hear(), Started)
+    pid = int(wait_for_file(tmp_path / "ready"))
+    host.stop(start, grace_seconds=5.0)
+    host.exited(start)
+    wait_gone(pid)
+
+
+def test_a_run_whose_lease_is_not_extended_ends_before_it_lapses(host: Host, tmp_path: Path) -> None:
+    lapses = boot_seconds() + LEASE_GRACE_SECONDS + LEASE_MARGIN_SECONDS + 1.0
+    start = host.start("hooked", lease_until=lapses, ready=str(tmp_path / "ready"))
+    assert isinstance(host.hear(), Started)
+    wait_for_file(tmp_path / "ready")
+    host.socket.sendall(pack(Extend(run=start.run, attempt=1, lease_until=lapses + 0.5)))
+    host.exited(start)
+    assert lapses - LEASE_MARGIN_SECONDS < boot_seconds() < lapses + 0.5
+    *_, exited, _ = host.facts(start)
+    assert isinstance(exited, Exited)
+    assert (exited.message, exited.cause) == (LEASE_LOST, Cause.LOST)
+    assert exited.peak > 1_000_000
+
+
+def test_an_attempt_whose_lease_lapsed_before_it_was_told_is_not_started(host: Host) -> None:
+    start = host.start("hello", lease_until=boot_seconds() - 1.0)
+    host.exited(start)
+    assert printed(host.home) == []
+    assert [fact.message for fact in host.facts(start) if isinstance(fact, Exited)] == [LEASE_LOST]
+
+
+def test_the_next_attempt_waits_until_the_one_before_is_gone(host: Host, tmp_path: Path) -> None:
+    first = host.start("stubborn", ready=str(tmp_path / "ready"))
+    assert isinstance(host.hear(), Started)
+    wait_for_file(tmp_path / "ready")
+    second = host.start("hello", attempt=2, run=first.run)
+    assert host.exited(first).signal == signal.SIGKILL
+    assert isinstance(host.hear(), Started)
+    assert host.exited(second).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("is_asked", "expected"), [(True, "CANCELLED Cancelled: it did"), (False, "CRASHED Crashed: ki")]
+)
+def test_hooks_that_a_killed_run_did_not_come_to_are_run_by_the_host(
+    host: Host, tmp_path: Path, is_asked: bool, expected: str
+) -> None:
+    start = host.start("hooked", ready=str(tmp_path / "ready"))
+    assert isinstance(host.hear(), Started)
+    pid = int(wait_for_file(tmp_path / "ready"))
+    if is_asked:
+        host.stop(start, grace_seconds=0.1)
+    else:
+        os.kill(pid, signal.SIGKILL)
+    host.exited(start)
+    host.close()  # it waits for the hooks
+    (line,) = printed(host.home)
+    assert line.startswith(f"hook of hooked {start.run} {expected}")
+
+
+def test_hooks_that_a_run_came_to_are_not_run_again(host: Host, tmp_path: Path) -> None:
+    start = host.start("hooked_by_itself", ready=str(tmp_path / "ready"))
+    assert isinstance(host.hear(), Started)
+    wait_for_file(tmp_path / "ready")
+    host.stop(start)
+    host.exited(start)
+    host.close()
+    assert [line for line in printed(host.home) if line.startswith("hook")] == [
+        f"hook of hooked_by_itself {start.run} CANCELLED Cancelled on request"
+    ]
