@@ -58,6 +58,14 @@ class Flow(models.Model):
         super().save(*args, **kwargs)
 
 
+class WorkQueueQuerySet(OwnedQuerySet):
+    """Reads of work queues."""
+
+    def served(self) -> "WorkQueueQuerySet":
+        """Queues from which runs may be claimed: those that are not paused."""
+        return self.filter(paused=False)
+
+
 class WorkQueue(models.Model):
     """A queue of runs; also a Celery queue, on which wake-ups are sent."""
 
@@ -70,7 +78,7 @@ class WorkQueue(models.Model):
     priority = models.SmallIntegerField(default=0, db_default=0, help_text="Queues with a higher one are served first.")
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = OwnedQuerySet.as_manager()
+    objects = WorkQueueQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["team", "name"], name="work_queue_team_name")]

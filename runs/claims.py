@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import F, OuterRef, Q, Subquery
 
 from flows.models import Collision, WorkQueue
 from orchestrator.sdk.ids import uuid7
@@ -20,7 +20,7 @@ from orchestrator.sdk.states import FINAL, StateType
 from runs import limits
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
-from runs.models import Attempt, FlowRun, Worker
+from runs.models import Attempt, FlowRun, FlowRunQuerySet, Worker
 
 # First come, first served within a priority; index `flow_run_claim` has this order.
 CLAIM_ORDER = ("-priority", "expected_start", "id")
@@ -136,11 +136,10 @@ def _queues_with_work(queue_ids: Collection[UUID] | None, now: datetime) -> list
 
     One index look-up a queue, and one for each that has a limit.
     """
-    queues = WorkQueue.objects.filter(paused=False)
+    queues = WorkQueue.objects.served()
     if queue_ids is not None:
         queues = queues.filter(pk__in=queue_ids)
-    due = FlowRun.objects.scheduled().filter(queue=OuterRef("pk"), expected_start__lte=now)
-    due = due.not_missed(now).order_by(*CLAIM_ORDER)
+    due = FlowRun.objects.due(now).filter(queue=OuterRef("pk")).order_by(*CLAIM_ORDER)
     first = queues.annotate(
         first_priority=Subquery(due.values("priority")[:1]), first_start=Subquery(due.values("expected_start")[:1])
     )
@@ -154,15 +153,48 @@ def first_eligible(queue_id: UUID, now: datetime, passed_over: Collection[UUID] 
     Args:
         passed_over: Deployments whose runs wait for their limit.
     """
-    runs = FlowRun.objects.scheduled().filter(queue=queue_id, expected_start__lte=now).not_missed(now)
-    if passed_over:
-        runs = runs.exclude(deployment__in=passed_over)
-    return (
-        runs.select_related("flow", "deployment__flow")
-        .select_for_update(skip_locked=True, of=("self",))
-        .order_by(*CLAIM_ORDER)
-        .first()
+    runs = _in_line(queue_id, now, passed_over)
+    return runs.select_related("flow", "deployment__flow").select_for_update(skip_locked=True, of=("self",)).first()
+
+
+def queue_ids_of(worker: Worker) -> tuple[UUID, ...] | None:
+    """Return the queues that a worker claims from, in order; None: every one (a query for a worker of one team)."""
+    if worker.team_id is None:
+        return tuple(sorted(UUID(queue_id) for queue_id in worker.queues)) or None
+    ours = WorkQueue.objects.filter(team=worker.team_id)
+    chosen = ours.filter(pk__in=worker.queues) if worker.queues else ours
+    return tuple(chosen.order_by("pk").values_list("pk", flat=True))
+
+
+def due_before(run: FlowRun, now: datetime) -> FlowRunQuerySet:
+    """Due runs of a run's queue that are claimed before it (index `flow_run_claim`)."""
+    earlier = Q(expected_start__lt=run.expected_start) | Q(expected_start=run.expected_start, pk__lt=run.pk)
+    return FlowRun.objects.due(now).filter(
+        Q(priority__gt=run.priority) | Q(earlier, priority=run.priority), queue=run.queue_id
     )
+
+
+def next_in_turn(queue_ids: Collection[UUID] | None, now: datetime) -> UUID | None:
+    """Return the run that a claim from these queues (None: every one) would take now, without taking it.
+
+    Reads what a claim reads, in its order, and locks nothing: one query, one for each queue and deployment with a
+    limit that has runs in line, and one for each queue until a run is found.
+    """
+    for queue in _queues_with_work(queue_ids, now):
+        passed_over: set[UUID] = set()
+        while (run := _in_line(queue.pk, now, passed_over).select_related("deployment").first()) is not None:
+            if run.deployment is None or limits.deployment_has_room(run.deployment):
+                return run.pk
+            passed_over.add(run.deployment_id)
+    return None
+
+
+def _in_line(queue_id: UUID, now: datetime, passed_over: Collection[UUID]) -> FlowRunQuerySet:
+    """A queue's due runs in the order in which they are claimed."""
+    runs = FlowRun.objects.due(now).filter(queue=queue_id).order_by(*CLAIM_ORDER)
+    if not passed_over:
+        return runs
+    return runs.exclude(deployment__in=passed_over)
 
 
 def _claim_from(queue: WorkQueue, worker: Worker, now: datetime) -> Claim | None:

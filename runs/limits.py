@@ -59,7 +59,7 @@ def deployment_has_room(deployment: Deployment) -> bool:
 
 def lock_room_on_queue(queue_id: UUID) -> bool:
     """Lock a queue, so that nobody else claims from it, and return whether it has room. In a transaction."""
-    queue = WorkQueue.objects.select_for_update(no_key=True).filter(pk=queue_id, paused=False).first()
+    queue = WorkQueue.objects.served().select_for_update(no_key=True).filter(pk=queue_id).first()
     return queue is not None and queue_has_room(queue)
 
 

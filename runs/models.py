@@ -21,6 +21,7 @@ assert all(NAMES[type_] for type_ in StateType)
 OCCUPYING_TYPES = sorted({*ACTIVE_TYPES, StateType.PENDING.value, StateType.PAUSED.value})
 # A schedule's time that no tick looked at for this long was missed: its policy decides what runs (`runs.scheduling`).
 MISSED_AFTER = timedelta(seconds=30)
+HEARD_WITHIN = timedelta(seconds=30)  # a worker that was not heard of for longer is taken for gone
 
 
 class Trigger(models.TextChoices):
@@ -50,6 +51,10 @@ class FlowRunQuerySet(OwnedQuerySet):
         """Runs in state SCHEDULED. The type stands in the SQL as a literal: SQLite uses a partial index only then."""
         return self.filter(state_type=RawSQL(f"'{StateType.SCHEDULED}'", ()))
 
+    def timely(self, now: datetime) -> "FlowRunQuerySet":
+        """Runs whose time has come."""
+        return self.filter(expected_start__lte=now)
+
     def not_missed(self, now: datetime) -> "FlowRunQuerySet":
         """Leave out runs due long ago whose schedule no tick has looked at since: the tick decides on them."""
         looked_at = Q(schedule__tick_at=None) | Q(schedule__tick_at__gt=models.F("scheduled_for"))
@@ -60,12 +65,15 @@ class FlowRunQuerySet(OwnedQuerySet):
         return self.scheduled().filter(lease_expires_at=None)
 
     def due(self, now: datetime) -> "FlowRunQuerySet":
-        """Runs that are to be started by now, on whichever queue (index `flow_run_claim`)."""
-        return self.unclaimed().filter(expected_start__lte=now).not_missed(now)
+        """Runs that are to be started by now, on whichever queue (index `flow_run_claim`).
+
+        Each of these conditions is a gate that `runs.gates` explains; what claims ask must stand there too.
+        """
+        return self.unclaimed().timely(now).not_missed(now)
 
     def eligible(self, now: datetime) -> "FlowRunQuerySet":
         """Runs that a worker may claim at this time: due, on a queue that is not paused."""
-        return self.due(now).filter(queue__isnull=False, queue__paused=False)
+        return self.due(now).filter(queue__in=WorkQueue.objects.served())
 
 
 class FlowRun(models.Model):
@@ -164,6 +172,14 @@ class FlowRun(models.Model):
         return dict(sorted(counted))
 
 
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    """Reads of workers."""
+
+    def alive(self, now: datetime) -> "WorkerQuerySet":
+        """Those that were heard of a moment ago and have not signed off."""
+        return self.filter(stopped_at=None, heartbeat_at__gt=now - HEARD_WITHIN)
+
+
 class Worker(models.Model):
     """A worker process: how many runs it may run at once, and when it was last heard of."""
 
@@ -186,8 +202,15 @@ class Worker(models.Model):
     heartbeat_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True, blank=True)
 
+    objects = WorkerQuerySet.as_manager()
+
     def __str__(self) -> str:
         return self.name
+
+    def serves(self, queue: WorkQueue) -> bool:
+        """Whether it claims runs of this queue."""
+        ours = self.team_id is None or self.team_id == queue.team_id
+        return ours and (not self.queues or str(queue.pk) in self.queues)
 
 
 class CrashCause(models.TextChoices):

@@ -205,8 +205,7 @@ def running_count(runs: FlowRunQuerySet) -> int:
 
 def places(now: datetime) -> int:
     """Return how many runs the workers heard of in the last half minute may run at once."""
-    alive = Worker.objects.filter(stopped_at=None, heartbeat_at__gte=now - timedelta(seconds=30))
-    return alive.aggregate(places=Sum("places"))["places"] or 0
+    return Worker.objects.alive(now).aggregate(places=Sum("places"))["places"] or 0
 
 
 def up_next(runs: FlowRunQuerySet, now: datetime, most: int) -> list[FlowRun]:

@@ -1,6 +1,5 @@
 """Whether the server is up, and, for those signed in, its parts."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -14,8 +13,6 @@ from rest_framework.views import APIView
 from orchestrator._version import __version__
 from orchestrator.sdk.states import StateType
 from runs.models import FlowRun, Worker
-
-HEARD_WITHIN = timedelta(seconds=30)
 
 
 class PartsSerializer(serializers.Serializer[Any]):
@@ -51,8 +48,7 @@ class HealthView(APIView):
 def _parts() -> dict[str, Any]:
     """Two queries (index `flow_run_due`)."""
     now = timezone.now()
-    workers = Worker.objects.filter(stopped_at=None, heartbeat_at__gt=now - HEARD_WITHIN)
-    places = list(workers.values_list("places", flat=True))
+    places = list(Worker.objects.alive(now).values_list("places", flat=True))
     due = FlowRun.objects.filter(state_type=StateType.SCHEDULED, expected_start__lte=now).order_by("expected_start")
     oldest = due.values_list("expected_start", flat=True).first()
     waiting = (now - oldest).total_seconds() if oldest else 0.0

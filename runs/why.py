@@ -1,0 +1,178 @@
+"""Why a run is not running: the gates that it has to pass and the one that is closed, or what it does instead."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Count, Q
+
+from orchestrator.sdk.states import ACTIVE, StateType
+from runs.clock import database_now
+from runs.gates import Gate, Gates
+from runs.models import Attempt, FlowRun, Slot
+from runs.presentation import duration, several
+
+MAX_SLOTS: Final = 20  # waiting task runs that are told of
+MAX_SLOT_HOLDERS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SlotHolder:
+    """A task run that holds a slot."""
+
+    task_run: UUID
+    name: str
+    flow_run: UUID
+    flow_run_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotWait:
+    """A task run of this run that waits for a slot of a tag."""
+
+    task_run: UUID
+    name: str
+    tag: str
+    limit: int
+    since: datetime
+    position: int  #: in the line of that tag, from 1
+    holders: tuple[SlotHolder, ...]
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        held = ", ".join(f"“{holder.name}” of {holder.flow_run_name}" for holder in self.holders)
+        at_once = f"{several(self.limit, 'task run')} at once" if self.limit else "none to run"
+        return f"“{self.name}” is number {self.position} in line for “{self.tag}”, which allows {at_once}" + (
+            f"; held by {held}." if held else "."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The answer."""
+
+    run: FlowRun
+    waits: bool  #: for a worker; else `answer` says what it does
+    answer: str
+    gates: tuple[Gate, ...] = ()
+    slots: tuple[SlotWait, ...] = ()
+
+    @property
+    def blocking(self) -> Gate | None:
+        """The first closed gate that keeps the run from starting; None when a worker takes it next."""
+        return next((gate for gate in self.gates if gate.blocks and not gate.is_open), None)
+
+
+def why(run: FlowRun, now: datetime | None = None) -> Why:
+    """Say why a run is not running, or what it does.
+
+    Args:
+        run: Flow, deployment, schedule and queue should be loaded.
+        now: By the database's clock, which it is by default.
+
+    Queries: for a run that waits those of `runs.gates`; for one that runs three about its worker and its slots.
+    """
+    now = now or database_now()
+    if run.state_type == StateType.SCHEDULED:
+        return _waiting(run, now)
+    if run.is_final:
+        return Why(run, False, _ended(run, now))
+    if run.state_type == StateType.PAUSED:
+        return Why(
+            run, False, f"It is {run.state_name.lower()} and has waited to be resumed{_for(run.state_time, now)}."
+        )
+    answer = _claimed(run, now) if run.state_type not in ACTIVE else _active(run, now)
+    slots = tuple(waits_for_slots(run))
+    if slots:
+        waiting = len({wait.task_run for wait in slots})
+        more = " or more" if len(slots) == MAX_SLOTS else ""
+        answer += f" {several(waiting, 'task run')}{more} {'waits' if waiting == 1 else 'wait'} for a slot."
+    return Why(run, False, answer, slots=slots)
+
+
+def waits_for_slots(run: FlowRun) -> list[SlotWait]:
+    """Return the task runs of a run that wait for a slot, first come first, at most `MAX_SLOTS`.
+
+    Three queries: the waiting rows, their places in line, and who holds the limits.
+    """
+    waiting = list(
+        Slot.objects.filter(flow_run=run.pk, granted_at=None).select_related("limit").order_by("id")[:MAX_SLOTS]
+    )
+    if not waiting:
+        return []
+    before = {f"p{slot.pk}": Count("id", Q(limit=slot.limit_id, id__lte=slot.pk)) for slot in waiting}
+    limits = {slot.limit_id for slot in waiting}
+    positions = Slot.objects.filter(limit__in=limits, granted_at=None).aggregate(**before)
+    holders: dict[UUID, list[SlotHolder]] = defaultdict(list)
+    granted = Slot.objects.filter(limit__in=limits, granted_at__isnull=False).select_related("flow_run")
+    for slot in granted.order_by("limit", "granted_at").only("limit", "task_run", "task_name", "flow_run__name"):
+        if len(holders[slot.limit_id]) < MAX_SLOT_HOLDERS:
+            holder = SlotHolder(slot.task_run, slot.task_name, slot.flow_run_id, slot.flow_run.name)
+            holders[slot.limit_id].append(holder)
+    return [
+        SlotWait(
+            slot.task_run,
+            slot.task_name,
+            slot.limit.tag,
+            slot.limit.limit,
+            slot.asked_at,
+            positions[f"p{slot.pk}"],
+            tuple(holders[slot.limit_id]),
+        )
+        for slot in waiting
+    ]
+
+
+def _waiting(run: FlowRun, now: datetime) -> Why:
+    gates = tuple(Gates(run, now).all())
+    found = Why(run, True, "", gates)
+    answer = found.blocking.sentence if found.blocking else "Nothing blocks it: a worker takes it within a second."
+    return Why(run, True, answer, gates)
+
+
+def _ended(run: FlowRun, now: datetime) -> str:
+    ago = f" {duration(max((now - run.end_time).total_seconds(), 0))} ago" if run.end_time else ""
+    return f"It ended{ago} and is {run.state_name}." + (f" {run.state_message}" if run.state_message else "")
+
+
+def _claimed(run: FlowRun, now: datetime) -> str:
+    attempt = _attempt(run)
+    worker = f"Worker {attempt.worker.name} on {attempt.worker.host}" if attempt and attempt.worker else "A worker"
+    return f"{worker} has had it{_for(run.state_time, now)} and starts its process.{_silence(run, attempt, now)}"
+
+
+def _active(run: FlowRun, now: datetime) -> str:
+    if run.state_type == StateType.CANCELLING:
+        start = f"It was asked to stop and has been stopping{_for(run.cancel_requested_at or run.state_time, now)}."
+    elif run.state_name == "AwaitingRetry":
+        start = f"Its process has waited for its next attempt{_for(run.state_time, now)}."
+    else:
+        start = f"It has been running{_for(run.start_time or run.state_time, now)}."
+    return start + _silence(run, _attempt(run), now)
+
+
+def _attempt(run: FlowRun) -> Attempt | None:
+    return Attempt.objects.select_related("worker").filter(flow_run=run.pk, number=run.attempt).first()
+
+
+def _silence(run: FlowRun, attempt: Attempt | None, now: datetime) -> str:
+    """Whether its worker has gone silent, in words; empty while it has not."""
+    worker = attempt.worker if attempt else None
+    lease = run.lease_expires_at
+    if (
+        worker is None
+        or lease is None
+        or now - worker.heartbeat_at < timedelta(seconds=2 * settings.LEASE_RENEW_SECONDS)
+    ):
+        return ""
+    left = f"in {duration((lease - now).total_seconds())}" if lease > now else "at the next look"
+    silent = f" Worker {worker.name} has been silent{_for(worker.heartbeat_at, now)}"
+    return f"{silent}; unless it comes back, the run is Crashed {left}."
+
+
+def _for(moment: datetime | None, now: datetime) -> str:
+    return f" for {duration(max((now - moment).total_seconds(), 0))}" if moment else ""
