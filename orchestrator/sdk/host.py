@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -23,15 +22,18 @@ from orchestrator.sdk.boot import boot_seconds
 from orchestrator.sdk.causes import CANCELLED, LEASE_LOST, WORKER_GONE
 from orchestrator.sdk.events import Exited
 from orchestrator.sdk.home import home
-from orchestrator.sdk.host_child import death_with_parent, run_child
+from orchestrator.sdk.host_child import kernel, run_child
+from orchestrator.sdk.host_children import LEASE_GRACE_SECONDS, LEASE_MARGIN_SECONDS, Child, Keeping
 from orchestrator.sdk.host_exits import Exit, cause_of, reap, signal_group
 from orchestrator.sdk.host_hooks import run_hooks
+from orchestrator.sdk.host_kept import Link, Place, run_kept
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import (
     Extend,
     FromHost,
     Ready,
     RunExited,
+    Stale,
     Start,
     Started,
     Stop,
@@ -54,25 +56,6 @@ PRIVATE_VARIABLES: Final = (
 _READ_BYTES: Final = 1024 * 1024
 _LAST_WAIT_SECONDS: Final = 10.0  # for processes that even SIGKILL does not end at once, and for the last hooks
 HOOKS_SECONDS: Final = 60.0  # what the hooks of a run may take that did not come to run them itself
-LEASE_GRACE_SECONDS: Final = 1.5  # between SIGTERM and SIGKILL of a run whose lease is about to lapse …
-LEASE_MARGIN_SECONDS: Final = 0.5  # … and it is gone so long before the run may begin elsewhere
-
-
-@dataclass(slots=True)
-class _Child:
-    """A run's process."""
-
-    start: Start
-    pid: int
-    note: HostNote
-    lease_until: float = 0.0  #: by `boot_seconds`; 0: it needs none
-    kill_at: float | None = None  #: monotonic time of its SIGKILL
-    is_stopped: bool = False  #: it was told to stop; what it started is not left to itself
-
-    @property
-    def gives_up_at(self) -> float:
-        """When it has to be told to stop since its lease was not extended, by `boot_seconds`."""
-        return self.lease_until - LEASE_GRACE_SECONDS - LEASE_MARGIN_SECONDS
 
 
 class RunHost:
@@ -82,12 +65,13 @@ class RunHost:
         self._connection = connection
         self._incoming = bytearray()
         self._outgoing = bytearray()
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, Child] = {}
         self._waiting: dict[str, Start] = {}  #: attempts of runs whose attempt before is still ending here
         self._hooks: dict[int, float] = {}  #: processes that run hooks, and the monotonic time of their SIGKILL
         self._oom = OomWatch()
         self._gone_at: float | None = None
         self._selector = selectors.DefaultSelector()
+        self._keeping = Keeping(self._children, self._selector)
         self._wakeup, self._wakeup_writer = socket.socketpair()
 
     def serve(self) -> None:
@@ -105,6 +89,7 @@ class RunHost:
                 key.data()
             self._give_up_lapsed()
             self._kill_overdue()
+            self._keeping.dismiss()
             self._oom.look(time.monotonic())
 
     def _is_over(self) -> bool:
@@ -120,7 +105,8 @@ class RunHost:
         deadlines += [child.gives_up_at - boot_seconds() for child in children if child.lease_until]
         if self._gone_at is not None:
             deadlines.append(self._gone_at + _LAST_WAIT_SECONDS - now)
-        if children:
+        deadlines += self._keeping.seconds_left()
+        if any(child.start is not None for child in children):
             deadlines.append(WINDOW_SECONDS)
         return max(0.0, min(deadlines)) if deadlines else None
 
@@ -168,7 +154,7 @@ class RunHost:
     # The life of a run
 
     def _start(self, start: Start) -> None:
-        before = [child for child in self._children.values() if child.start.run == start.run]
+        before = [child for child in self._children.values() if child.executes(start.run)]
         if before:  # two attempts of a run are never under way at once
             self._waiting[start.run] = start
             for child in before:
@@ -176,19 +162,30 @@ class RunHost:
             return
         if start.lease_until and boot_seconds() > start.lease_until - LEASE_MARGIN_SECONDS:
             self._refuse(start, LEASE_LOST)  # the worker stood still between its claim and this
-            return
+        elif (kept := self._keeping.hand_over(start)) is not None:
+            self._send(Started(run=start.run, attempt=start.attempt, pid=kept.pid))
+        else:
+            self._fork(start)
+
+    def _fork(self, start: Start) -> None:
         note = HostNote()
+        link = Link(Place.of(start)) if start.keep else None
         host_pid = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
             note.close()
+            if link is not None:
+                link.close()
             self._refuse(start, f"no process could be started: {error.strerror}")
             return
         if pid == 0:
             self._let_go()
-            run_child(start, note, host_pid)
-        self._children[pid] = _Child(start, pid, note, start.lease_until)
+            if link is None:
+                run_child(start, note, host_pid)
+            run_kept(start, note, host_pid, link)
+        child = self._children[pid] = Child(start, pid, note, start.lease_until, link=link)
+        self._keeping.begin(child, lambda: self._on_kept(child))
         self._send(Started(run=start.run, attempt=start.attempt, pid=pid))
 
     def _refuse(self, start: Start, message: str) -> None:
@@ -204,6 +201,8 @@ class RunHost:
             connection.close()
         for child in self._children.values():
             child.note.close()
+            if child.link is not None:
+                child.link.close()
         self._children.clear()
 
     def _stop(self, stop: Stop) -> None:
@@ -211,10 +210,10 @@ class RunHost:
         if waiting is not None:
             self._refuse(waiting, stop.reason)
         for child in self._children.values():
-            if child.start.run == stop.run:
+            if child.executes(stop.run):
                 self._stop_child(child, stop.reason, stop.grace_seconds)
 
-    def _stop_child(self, child: _Child, reason: str, grace_seconds: float) -> None:
+    def _stop_child(self, child: Child, reason: str, grace_seconds: float) -> None:
         if child.note.reason != CANCELLED:
             child.note.set_reason(reason)
         child.is_stopped = True
@@ -225,7 +224,8 @@ class RunHost:
 
     def _extend(self, extend: Extend) -> None:
         for child in self._children.values():
-            if (child.start.run, child.start.attempt) == (extend.run, extend.attempt) and not child.is_stopped:
+            start = child.start
+            if start and (start.run, start.attempt) == (extend.run, extend.attempt) and not child.is_stopped:
                 child.lease_until = extend.lease_until
 
     def _give_up_lapsed(self) -> None:
@@ -242,7 +242,8 @@ class RunHost:
             if child.kill_at is not None and child.kill_at <= now:
                 child.kill_at = None
                 signal_group(child.pid, signal.SIGKILL)
-                kill_marked(mark_of(child.start.run, child.start.attempt))
+                if child.start is not None:
+                    kill_marked(mark_of(child.start.run, child.start.attempt))
         for pid, kill_at in self._hooks.items():
             if kill_at <= now:
                 self._hooks[pid] = now + HOOKS_SECONDS
@@ -261,9 +262,31 @@ class RunHost:
             if reap(pid) is not None:
                 del self._hooks[pid]
 
-    def _ended(self, child: _Child, ended: Exit) -> None:
+    def _ended(self, child: Child, ended: Exit) -> None:
         del self._children[child.pid]
-        start, reason = child.start, child.note.reason
+        self._keeping.hang_up(child)
+        if child.start is not None and child.never_began:
+            self._fork(child.start)
+        elif child.start is not None:
+            self._run_ended(child, child.start, ended)
+        child.note.close()
+
+    def _on_kept(self, child: Child) -> None:
+        """A kept process says that it has ended its run, or that it is too old for the one that it was given."""
+        assert child.link is not None
+        message, start = child.link.hear(), child.start
+        if message is None:  # it leaves: its exit says how
+            self._keeping.hang_up(child)
+        elif start is not None and isinstance(message, Stale):
+            self._keeping.let_go(child)
+            self._fork(start)
+        elif start is not None and not isinstance(message, Stale):
+            self._keeping.keep(child)
+            self._run_ended(child, start, child.has_finished(message))
+
+    def _run_ended(self, child: Child, start: Start, ended: Exit) -> None:
+        child.start, child.lease_until = None, 0.0
+        reason = child.note.reason
         if child.is_stopped or not child.note.ended:  # what left its group is not left to itself
             kill_marked(mark_of(start.run, start.attempt))
         if not child.note.ended:
@@ -283,7 +306,6 @@ class RunHost:
             )
             if child.note.owes_hooks:
                 self._run_hooks(start, reason, message)
-        child.note.close()
         self._send(
             RunExited(
                 run=start.run,
@@ -346,7 +368,7 @@ def main(arguments: list[str]) -> int:
         os.environ.pop(name, None)
     if not sys.flags.safe_path and sys.path and sys.path[0] == os.getcwd():
         del sys.path[0]  # put there by -m; the server's own folder is none of the runs' business
-    death_with_parent.prepare()
+    kernel.prepare()
     for public in dir(orchestrator):  # loaded once here, instead of in every run
         getattr(orchestrator, public)
     connection = socket.socket(fileno=int(arguments[1]))

@@ -15,6 +15,7 @@ from orchestrator.sdk.endings import error_fact
 from orchestrator.sdk.events import FlowRunState
 from orchestrator.sdk.exceptions import FlowLoadError
 from orchestrator.sdk.execute import ClaimedRun, execute
+from orchestrator.sdk.flows import Flow
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.interrupts import crash_cause
@@ -23,10 +24,11 @@ from orchestrator.sdk.processes import mark_of, set_mark
 from orchestrator.sdk.states import State, StateType
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-class _DeathWithParent:
-    """Asks the kernel to kill this process when its parent dies (Linux; elsewhere nothing happens)."""
+class _Kernel:
+    """What this process asks of the kernel about its relatives (Linux; elsewhere nothing happens)."""
 
     def __init__(self) -> None:
         self._prctl: Callable[..., Any] | None = None
@@ -36,15 +38,20 @@ class _DeathWithParent:
         if sys.platform == "linux":
             self._prctl = ctypes.CDLL(None, use_errno=True).prctl
 
-    def ask(self, parent_pid: int) -> None:
+    def die_with_parent(self, parent_pid: int) -> None:
         """Have this process killed with its parent; ends it now if the parent is gone already."""
         if self._prctl is not None:
             self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent_pid:
             os._exit(1)
 
+    def adopt_orphans(self) -> None:
+        """Make this process the parent of what its children leave behind, so that it sees it."""
+        if self._prctl is not None:
+            self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-death_with_parent = _DeathWithParent()
+
+kernel = _Kernel()
 
 
 def run_child(start: Start, note: HostNote, host_pid: int) -> NoReturn:
@@ -57,19 +64,17 @@ def run_child(start: Start, note: HostNote, host_pid: int) -> NoReturn:
     """
     exit_code = 1
     try:
-        death_with_parent.ask(host_pid)
-        become_ordinary(start)
-        set_mark(mark_of(start.run, start.attempt))
+        kernel.die_with_parent(host_pid)
+        become_ordinary()
         interrupts.stop_reason = lambda: note.reason
-        journal.open_journal(start.journal, start.run, start.attempt).on_ended = note.set_ended
-        exit_code = _run(start, note)
+        exit_code = run_attempt(start, note, load_flow)
     except BaseException as error:  # user code may raise anything, anywhere; the process must not return to the host
         sys.excepthook(type(error), error, error.__traceback__)
     leave(exit_code)
 
 
-def become_ordinary(start: Start) -> None:
-    """Make this process what one started from a shell would be: own session, default signals, stdin, environment."""
+def become_ordinary() -> None:
+    """Make this process what one started from a shell would be: own session, default signals, stdin."""
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -80,6 +85,24 @@ def become_ordinary(start: Start) -> None:
     os.close(null)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def run_attempt(start: Start, note: HostNote, load: Callable[[str], Flow[..., Any]]) -> int:
+    """Run an attempt in this process, with its environment, mark and journal; return the exit code.
+
+    Args:
+        start: What to run.
+        note: What this process and its host tell each other.
+        load: Returns the flow of an entrypoint, or raises FlowLoadError.
+    """
+    take_over(start)
+    set_mark(mark_of(start.run, start.attempt))
+    journal.open_journal(start.journal, start.run, start.attempt).on_ended = note.set_ended
+    return _run(start, note, load)
+
+
+def take_over(start: Start) -> None:
+    """Take on a run's environment and what stands in `sys.argv`."""
     os.environ.update(start.env)
     os.environ["ORCHESTRATOR_RUN_ID"] = start.run
     for name, value in (("ORCHESTRATOR_API_URL", start.api_url), ("ORCHESTRATOR_API_TOKEN", start.token)):
@@ -90,10 +113,10 @@ def become_ordinary(start: Start) -> None:
     sys.argv = [Entrypoint.parse(start.entrypoint).target]
 
 
-def _run(start: Start, note: HostNote) -> int:
+def _run(start: Start, note: HostNote, load: Callable[[str], Flow[..., Any]]) -> int:
     try:
         enter(start.directory)
-        flow = load_flow(start.entrypoint)
+        flow = load(start.entrypoint)
     except FlowLoadError as error:
         print(error, file=sys.stderr, flush=True)
         note.set_hookless()

@@ -6,7 +6,7 @@ from typing import NoReturn
 from orchestrator.sdk import journal
 from orchestrator.sdk.causes import CANCELLED
 from orchestrator.sdk.execute import execute_hooks
-from orchestrator.sdk.host_child import become_ordinary, claimed_run, death_with_parent, enter, leave
+from orchestrator.sdk.host_child import become_ordinary, claimed_run, enter, kernel, leave, take_over
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.loading import load_flow
 from orchestrator.sdk.states import State, StateType
@@ -25,8 +25,9 @@ def run_hooks(start: Start, reason: str, message: str, host_pid: int) -> NoRetur
     """
     exit_code = 1
     try:
-        death_with_parent.ask(host_pid)
-        become_ordinary(start)
+        kernel.die_with_parent(host_pid)
+        become_ordinary()
+        take_over(start)
         journal.open_journal(None, start.run, start.attempt)
         enter(start.directory)
         execute_hooks(load_flow(start.entrypoint), claimed_run(start), _state(reason, message))

@@ -4,7 +4,7 @@ import mmap
 from typing import Final
 
 _MAX_REASON_BYTES: Final = 1024
-_ENDED, _CONCLUDED, _HOOKLESS, _REASON = 0, 1, 2, 3
+_ENDED, _CONCLUDED, _HOOKLESS, _BEGUN, _REASON = range(5)
 
 
 class HostNote:
@@ -40,6 +40,15 @@ class HostNote:
         self._page[_HOOKLESS] = 1
 
     @property
+    def begun(self) -> bool:
+        """Whether the run was taken on by its process (a process that is kept writes this)."""
+        return self._page[_BEGUN] == 1
+
+    def set_begun(self) -> None:
+        """Note that the run was taken on."""
+        self._page[_BEGUN] = 1
+
+    @property
     def reason(self) -> str:
         """Why the run was told to stop; empty when it was not (the host writes this)."""
         return self._page[_REASON:].partition(b"\0")[0].decode(errors="replace")
@@ -48,6 +57,10 @@ class HostNote:
         """Note why the run is about to be told to stop."""
         text = reason.encode()[: _MAX_REASON_BYTES - 1] + b"\0"
         self._page[_REASON : _REASON + len(text)] = text
+
+    def clear(self) -> None:
+        """Begin anew for a kept process's next run; only while the process waits for one."""
+        self._page[: _REASON + 1] = bytes(_REASON + 1)
 
     def close(self) -> None:
         """Let the page go."""

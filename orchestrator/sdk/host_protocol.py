@@ -1,4 +1,4 @@
-"""What a worker and its run host say to each other: one JSON object a line, over a stream socket.
+"""What a worker, its run host and the processes that it keeps say: one JSON object a line, over stream sockets.
 
 The end of the stream is a message too: the worker is gone, so the host kills what runs, writes their endings and exits.
 """
@@ -27,6 +27,7 @@ class Start(msgspec.Struct, tag_field="op", tag="start", kw_only=True, omit_defa
     api_url: str = ""
     env: dict[str, str] = {}
     lease_until: float = 0.0  #: by `boot.boot_seconds`: it must have ended by then unless extended; 0: no such bound
+    keep: str = ""  #: whose kept process may run it; empty: a process of its own
 
 
 class Stop(msgspec.Struct, tag_field="op", tag="stop", kw_only=True):
@@ -68,14 +69,28 @@ class RunExited(msgspec.Struct, tag_field="op", tag="exited", kw_only=True):
     cpu_seconds: float = 0.0
 
 
+class Finished(msgspec.Struct, tag_field="op", tag="finished", kw_only=True):
+    """Kept process to host: its run has ended, its journal is closed, and it is fit for the next run."""
+
+    exit_code: int
+    peak: int = 0  #: as in `RunExited`, since the process began
+    cpu_seconds: float = 0.0  #: since the process began
+
+
+class Stale(msgspec.Struct, tag_field="op", tag="stale"):
+    """Kept process to host: the code has changed since it was loaded, so the run that came has not begun here."""
+
+
 ToHost: TypeAlias = Start | Stop | Extend
+FromKept: TypeAlias = Finished | Stale
 FromHost: TypeAlias = Ready | Started | RunExited
 
 decode_to_host = msgspec.json.Decoder(ToHost).decode
 decode_from_host = msgspec.json.Decoder(FromHost).decode
+decode_from_kept = msgspec.json.Decoder(FromKept).decode
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def pack(message: ToHost | FromHost) -> bytes:
+def pack(message: ToHost | FromHost | FromKept) -> bytes:
     """Return a message as the line to send."""
     return _encode(message) + b"\n"

@@ -8,6 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import count
+from typing import Final
+
+THREAD_NAME: Final = "orchestrator-timers"
 
 
 class _Timers:
@@ -22,8 +25,13 @@ class _Timers:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), action))
             if not self._started:
                 self._started = True
-                threading.Thread(target=self._work, name="orchestrator-timers", daemon=True).start()
+                threading.Thread(target=self._work, name=THREAD_NAME, daemon=True).start()
             self._condition.notify()
+
+    @property
+    def idle(self) -> bool:
+        with self._condition:
+            return not self._due
 
     def _work(self) -> None:
         while True:
@@ -39,6 +47,11 @@ class _Timers:
 
 
 _timers = _Timers()
+
+
+def nothing_waits() -> bool:
+    """Return whether no call waits for its time."""
+    return _timers.idle
 
 
 def call_later(seconds: float, action: Callable[[], None]) -> None:

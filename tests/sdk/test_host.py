@@ -133,6 +133,7 @@ class Host:
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(20)
         self.lines = self.socket.makefile("rb")
+        self.pid = 0  #: of the run that `run` ran last
         self.process = subprocess.Popen(
             [sys.executable, "-m", "orchestrator.sdk.host", "--fd", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -153,6 +154,7 @@ class Host:
         entrypoint: str = "",
         lease_until: float = 0.0,
         run: str = "",
+        keep: str = "",
         **parameters: Any,
     ) -> Start:
         """Start a run of a function in the file of flows."""
@@ -168,6 +170,7 @@ class Host:
             parameters=parameters,
             token="run-token",
             api_url="http://127.0.0.1:4200",
+            keep=keep,
         )
         self.socket.sendall(pack(start))
         return start
@@ -182,6 +185,7 @@ class Host:
         started = self.hear()
         assert isinstance(started, Started)
         assert started.run == start.run
+        self.pid = started.pid
         return start, self.exited(start)
 
     def exited(self, start: Start) -> RunExited:
