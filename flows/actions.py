@@ -14,14 +14,15 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from flows.models import DEFAULT_QUEUE, Calendar, Collision, Deployment, Flow, Schedule, WorkQueue, slug_of
+from flows.models import DEFAULT_QUEUE, Calendar, Collision, Deployment, Flow, Isolation, Schedule, WorkQueue, slug_of
 from flows.parameters import check_parameters, check_schema, missing_parameters, unknown_parameters
 from flows.schedules import Spec
 from teams.models import Team, User
 
 Changes = dict[str, list[Any]]
 # Fields that a declaration and a person may both set, compared as a whole.
-_SHARED = ("description", "entrypoint", "directory", "version", "tags", "queue")
+_SHARED = ("description", "entrypoint", "directory", "version", "tags", "queue", "isolation")
+_ALWAYS_DECLARED = {"isolation": Isolation.PROCESS.value}  # by declarations from before there was such a field
 MAX_SCHEDULES = 100
 MAX_TAGS = 100
 MAX_LIMIT = 10_000
@@ -39,6 +40,7 @@ class Declaration:
         parameters: Values for the flow's parameters; a run may add to them.
         parameter_schema: JSON schema of the flow's parameters.
         queue: The name of its work queue, made when it is new.
+        isolation: One of `Isolation`: where its runs execute.
         schedules: None when nothing was said: those that are there stay.
     """
 
@@ -52,6 +54,7 @@ class Declaration:
     parameter_schema: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
     queue: str = DEFAULT_QUEUE
+    isolation: str = Isolation.PROCESS.value
     schedules: Sequence[Spec] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -80,7 +83,7 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
     with transaction.atomic():
         deployment, is_new = _get_or_make(team, user, declaration)
         before = _state_of(deployment)
-        declared = {} if is_new else deployment.declared
+        declared = {} if is_new else {**_ALWAYS_DECLARED, **deployment.declared}
         _take_fields(deployment, declared, declaration)
         deployment.parameters = _merged_parameters(deployment, declared.get("parameters", {}), declaration)
         _check_values(deployment)
@@ -125,7 +128,8 @@ def _other_schedules(deployment: Deployment, declared: Sequence[Mapping[str, Any
 
 
 def update_deployment(deployment: Deployment, *, user: User | None = None, **changes: Any) -> Deployment:
-    """Change a deployment: its name, description, parameters, tags, queue (by name), entrypoint, directory or version.
+    """Change a deployment: its name, description, parameters, tags, queue (by name), isolation, entrypoint, directory
+    or version.
 
     Also `limit`, how many of its runs may be in progress at once (None: as many as there are places), and `collision`,
     what becomes of one more.
@@ -147,6 +151,7 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
         _check_texts({name: value for name, value in changes.items() if name in _LENGTHS})
         deployment.tags = checked_tags(deployment.tags)
         check_limit(deployment.limit)
+        check_isolation(deployment.isolation)
         if deployment.collision not in Collision.values:
             raise ValidationError({"collision": f"Write {' or '.join(Collision.values)}."})
         _check_values(deployment)
@@ -171,7 +176,7 @@ def duplicate_deployment(
         specs = _specs(deployment)
         copied = (
             "team", "flow", "queue", "description", "entrypoint", "directory", "version", "parameter_schema", "limit",
-            "collision",
+            "collision", "isolation",
         )  # fmt: skip
         copy = Deployment(name=checked_name("name", name), created_by=user, tags=list(deployment.tags))
         for attribute in copied:
@@ -342,6 +347,7 @@ def _checked(declaration: Declaration) -> Declaration:
     check_schema(dict(declaration.parameter_schema))
     check_parameters(declaration.parameter_schema, declaration.parameters, partial=True)
     checked_tags(declaration.tags)
+    check_isolation(declaration.isolation)
     return declaration
 
 
@@ -350,6 +356,12 @@ def check_limit(limit: Any) -> None:
     is_number = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MAX_LIMIT
     if limit is not None and not is_number:
         raise ValidationError({"limit": f"Write a number from 1 to {MAX_LIMIT:,}, or nothing for no limit."})
+
+
+def check_isolation(isolation: Any) -> None:
+    """Raise ValidationError (`isolation`) for what is none of the two."""
+    if isolation not in Isolation.values:
+        raise ValidationError({"isolation": f"Write {' or '.join(Isolation.values)}."})
 
 
 def checked_name(name: str, value: Any) -> str:

@@ -118,6 +118,10 @@ class Isolation(models.TextChoices):
     WORKER = "worker", "In a process that the worker keeps for them: quicker to start, and not kept apart"
 
 
+# Said wherever `worker` can be chosen.
+ISOLATION_RISK = "A run in a kept process finds what earlier runs left in it: modules' globals, caches, connections."
+
+
 class Deployment(models.Model):
     """A flow that can be run by the server: where its code is, with which parameters, on which queue.
 

@@ -77,8 +77,9 @@ class DeploymentAdmin(VerbAdmin):
     search_fields = ("name", "flow__name")
     readonly_fields = ("flow", "team", "parameter_schema", "created_by", "created_at", "updated_at")
     fields = (
-        "flow", "team", "name", "description", "paused", "queue", "limit", "collision", "tags", "parameters",
-        "entrypoint", "directory", "version", "parameter_schema", "created_by", "created_at", "updated_at",
+        "flow", "team", "name", "description", "paused", "queue", "limit", "collision", "isolation", "tags",
+        "parameters", "entrypoint", "directory", "version", "parameter_schema", "created_by", "created_at",
+        "updated_at",
     )  # fmt: skip
 
     @admin.display(description="")

@@ -8,6 +8,7 @@ from typing import Final
 
 from django.conf import settings
 
+from flows.models import Isolation
 from orchestrator.sdk.host_protocol import Start
 from runs.authentication import run_token
 from runs.claims import Claim
@@ -56,6 +57,7 @@ def start_message(claimed: Claim) -> Start:
         scheduled_for=run.scheduled_for.isoformat() if run.scheduled_for else None,
         token=run_token(claimed.attempt),
         api_url=settings.API_URL,
+        keep=str(run.team_id) if deployment and deployment.isolation == Isolation.WORKER else "",
     )
 
 

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli.client import Api, connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import full_name
-from orchestrator.cli.options import parameter_options, read_parameters
+from orchestrator.cli.options import ISOLATION, parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
 from orchestrator.cli.specs import complete, spec_options
 
@@ -26,6 +26,7 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @parameter_options
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for its runs; may be repeated.")
 @click.option("--queue", metavar="QUEUE", help="The work queue whose workers run it.  [default]")
+@ISOLATION
 @click.option("--description", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--version", "version_", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--paused", is_flag=True, help="Make a new one paused: its schedules wait for `deployment resume`.")
@@ -38,6 +39,7 @@ def deploy(
     params: str,
     tags: tuple[str, ...],
     queue: str | None,
+    isolation: str | None,
     description: str | None,
     version_: str | None,
     paused: bool,
@@ -68,6 +70,7 @@ def deploy(
         "tags": list(tags),
         "paused": paused,
         **({"queue": queue} if queue else {}),
+        **({"isolation": isolation} if isolation else {}),
         **({"schedules": [complete(spec)]} if spec else {}),
     }
     api = connect()

@@ -13,6 +13,13 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+ISOLATION = click.option(
+    "--isolation",
+    type=click.Choice(["process", "worker"]),
+    help="Where its runs execute: each in a process of its own, or in one that the worker keeps, which starts them "
+    "sooner; there a run finds what earlier ones left in modules' globals, caches and connections.  [process]",
+)
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TYPES: dict[type, set[str]] = {

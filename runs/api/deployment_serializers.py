@@ -7,13 +7,14 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from flows.actions import MAX_LIMIT
-from flows.models import Catchup, Collision, Deployment, OnDayOff, Schedule, ScheduleKind
+from flows.models import ISOLATION_RISK, Catchup, Collision, Deployment, Isolation, OnDayOff, Schedule, ScheduleKind
 from flows.schedules import MAX_CATCHUP_SECONDS, Spec
 from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeField
 
 NEXT_TIMES = 5
 MAX_NEXT_TIMES = 100
 NAME = {"max_length": 200}
+ISOLATION = f"`process`: each run in a process of its own. `worker`: one that is kept. {ISOLATION_RISK}"
 
 
 class SpecSerializer(StrictSerializer):
@@ -148,7 +149,8 @@ class DeploymentSerializer(ReadSerializer):
         model = Deployment
         fields = (
             "id", "name", "flow", "paused", "tags", "queue", "schedules", "parameters", "parameter_schema",
-            "entrypoint", "directory", "version", "description", "limit", "collision", "created_at", "updated_at",
+            "entrypoint", "directory", "version", "description", "limit", "collision", "isolation",
+            "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -166,6 +168,7 @@ class DeclarationSerializer(StrictSerializer):
     parameter_schema = serializers.DictField(required=False)
     tags = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
     queue = serializers.CharField(max_length=100, required=False)
+    isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
     paused = serializers.BooleanField(required=False, help_text="Whether a new one starts paused.")
     schedules = SpecSerializer(many=True, required=False, help_text="Left out: those that are there stay.")
 
@@ -199,6 +202,7 @@ class DeploymentChangesSerializer(StrictSerializer):
         required=False,
         help_text="What becomes of a run that comes while the limit is reached.",
     )
+    isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
     paused = serializers.BooleanField(required=False)
 
 

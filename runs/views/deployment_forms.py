@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from flows.models import Deployment, WorkQueue
+from flows.models import ISOLATION_RISK, Deployment, Isolation, WorkQueue
 from runs import actions
 from runs.models import FlowRun, Trigger
 from runs.parameter_form import fields_of, read
@@ -79,10 +79,15 @@ def _source(request: HttpRequest, deployment: Deployment) -> FlowRun | None:
 
 @login_required
 def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
-    """Change its description, tags, queue and parameters."""
+    """Change its description, tags, queue, isolation and parameters."""
     deployment = deployment_of(request.user, deployment_id)
     schema = deployment.parameter_schema
-    queues = WorkQueue.objects.filter(team=deployment.team).order_by("name")
+    offered = {
+        "deployment": deployment,
+        "queues": WorkQueue.objects.filter(team=deployment.team).order_by("name"),
+        "isolations": Isolation.choices,
+        "isolation_risk": ISOLATION_RISK,
+    }
     if request.method == "POST":
         filled = read(schema, request.POST, partial=True)
         errors: Errors = filled.errors
@@ -94,6 +99,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                     description=request.POST.get("description", "").replace("\r\n", "\n"),
                     tags=request.POST.get("tags", "").split(","),
                     queue=request.POST.get("queue", ""),
+                    isolation=request.POST.get("isolation", deployment.isolation),
                     parameters=filled.values,
                 )
             except ValidationError as error:
@@ -101,10 +107,9 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             else:
                 messages.success(request, "Saved.")
                 return redirect("deployment", deployment.id)
-        named = {"description", "tags", "queue"}
+        named = {"description", "tags", "queue", "isolation"}
         context = {
-            "deployment": deployment,
-            "queues": queues,
+            **offered,
             "shown": {name: request.POST.get(name, "") for name in named},
             "wrong": {name: errors.get(name, []) for name in named},
             "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors, partial=True),
@@ -112,12 +117,12 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
         }
         return render(request, "flows/deployment_edit.html", context, status=422)
     context = {
-        "deployment": deployment,
-        "queues": queues,
+        **offered,
         "shown": {
             "description": deployment.description,
             "tags": ", ".join(deployment.tags),
             "queue": deployment.queue.name,
+            "isolation": deployment.isolation,
         },
         "fields": fields_of(schema, deployment.parameters, partial=True),
     }

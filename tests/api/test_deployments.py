@@ -45,6 +45,20 @@ def test_declaring_again_says_what_it_keeps(api: APIClient) -> None:
     assert again.data["kept"] == ["queue", "parameters.limit", "schedules"]
 
 
+def test_isolation_is_declared_or_set_elsewhere(api: APIClient) -> None:
+    made = api.post("/api/deployments/", DECLARATION)
+    address = f"/api/deployments/{made.data['id']}/"
+    assert made.data["isolation"] == "process"
+    assert api.patch(address, {"isolation": "worker"}).data["isolation"] == "worker"
+    deployment = Deployment.objects.get()
+    del deployment.declared["isolation"]  # as an earlier version left it
+    deployment.save()
+    kept = api.post("/api/deployments/", DECLARATION)
+    assert (kept.data["isolation"], kept.data["kept"]) == ("worker", ["isolation"])
+    declared = api.post("/api/deployments/", {**DECLARATION, "isolation": "worker"})
+    assert (declared.data["changes"], declared.data["kept"]) == ({}, [])
+
+
 def test_a_new_deployment_can_be_paused(api: APIClient) -> None:
     made = api.post("/api/deployments/", {**DECLARATION, "schedules": [MONDAYS], "paused": True})
 
@@ -57,6 +71,7 @@ def test_a_new_deployment_can_be_paused(api: APIClient) -> None:
     ("change", "field"),
     [
         ({"entrypoint": "nothing"}, "entrypoint"),
+        ({"isolation": "none"}, "isolation"),
         ({"name": "a/b"}, "name"),
         ({"parameters": {"limit": "many"}}, "parameters.limit"),
         ({"schedules": [{"kind": "cron", "expression": "61 * * * *"}]}, "schedules.0.expression"),

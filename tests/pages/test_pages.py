@@ -226,12 +226,16 @@ def test_a_deployment_is_edited_duplicated_paused_and_deleted(reader: Client, ma
         "description": "New words",
         "tags": "a, b",
         "queue": "fast",
+        "isolation": "worker",
         "parameter.table": "other",
         "parameter.year": "",
     }
     assert reader.post(f"{base}/edit/", form).status_code == 302
     deployment.refresh_from_db()
     assert (deployment.description, deployment.tags, deployment.queue.name) == ("New words", ["a", "b"], "fast")
+    assert deployment.isolation == "worker"
+    assert "In a process that the worker keeps" in reader.get(f"{base}/").content.decode()
+    assert reader.post(f"{base}/edit/", {**form, "isolation": "none"}).status_code == 422
     assert deployment.parameters == {"table": "other"}
 
     taken = reader.post(f"{base}/duplicate/", {"name": "nightly", "parameter.table": "kept"})

@@ -52,6 +52,13 @@ def test_runs_see_no_secret_of_the_server() -> None:
     assert not [value for value in more.values() if "secret" in value]
 
 
+def test_only_runs_of_one_team_share_a_kept_process(claim: claims.Claim) -> None:
+    assert start_message(claim).keep == ""
+    assert claim.run.deployment is not None
+    claim.run.deployment.isolation = "worker"
+    assert start_message(claim).keep == str(claim.run.team_id)
+
+
 def test_the_host_is_told_what_the_claim_holds(claim: claims.Claim, django_assert_num_queries: object) -> None:
     with django_assert_num_queries(0):  # type: ignore[operator]
         start = start_message(claim)
