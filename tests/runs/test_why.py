@@ -79,7 +79,7 @@ class _Situation:
             WorkQueue.objects.create(
                 team=self.team,
                 name=f"q{n}",
-                paused=pick([False, False, True]),
+                paused=pick([False, False, False, True]),
                 limit=pick([None, 1, 2]),
                 priority=n % 2,
             )
@@ -121,7 +121,7 @@ class _Situation:
             deployment=deployment,
             schedule=schedule,
             scheduled_for=due if schedule else None,
-            queue=pick([None, *self.queues * 3]),
+            queue=pick([None, *self.queues * 5]),
             name="r",
             state_type=state,
             state_time=self.now,
@@ -133,9 +133,9 @@ class _Situation:
 
     def _worker(self) -> Worker:
         pick = self.random.choice
-        served = self.random.sample([str(queue.pk) for queue in self.queues], self.random.randrange(0, 3))
-        silent = timedelta(seconds=pick([0, 0, 0, 0, 100]))
-        team = pick([None, None, self.team, Team.objects.get_or_create(name="other")[0]])
+        served = self.random.sample([str(queue.pk) for queue in self.queues], pick([0, 0, 1, 2]))
+        silent = timedelta(seconds=pick([0] * 9 + [100]))
+        team = pick([None, None, None, self.team, self.team, Team.objects.get_or_create(name="other")[0]])
         worker = make_worker(places=1, queues=served, team=team, heartbeat_at=self.now - silent)
         for run in self.runs:
             if run.lease_expires_at and run.state_type != StateType.SCHEDULED and pick([False, False, False, True]):
