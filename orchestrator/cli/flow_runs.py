@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.client import connect
+from orchestrator.cli.explaining import explain
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_flow_run, flow_run_id
 from orchestrator.cli.options import json_option
@@ -107,6 +108,23 @@ def inspect(run: str, as_json: bool) -> None:
     if error := found["error"]:
         click.echo()
         click.echo((error.get("traceback") or f"{error['type']}: {error['message']}").rstrip())
+
+
+@flow_run.command()
+@RUN
+@json_option
+def why(run: str, as_json: bool) -> None:
+    """Say why a run is not running: what it waits for, and who holds that. Of a run that runs, what it does.
+
+    \b
+      orchestrator flow-run why jumpy-puppy
+    """
+    api = connect()
+    found = api.get(f"flow-runs/{flow_run_id(api, run)}/why/")
+    if as_json:
+        emit_json(found)
+    else:
+        explain(found)
 
 
 @flow_run.command()

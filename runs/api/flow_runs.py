@@ -18,7 +18,9 @@ from runs import actions
 from runs.api.access import visible_flow_runs
 from runs.api.filters import STATES_HELP, FlowRunFilter, asks_for_scheduled_alone, state_condition
 from runs.api.serializers import FlowRunDetailSerializer, FlowRunSerializer, LogSerializer, TaskRunSerializer
+from runs.api.why import WhySerializer
 from runs.models import FlowRun, Log, TaskRun
+from runs.why import why
 
 _ANY_TIME = {"state", "name", "id_prefix", "parent"}  # filters that ask for upcoming runs too
 MAX_LOGS = 1000
@@ -69,6 +71,8 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         runs = visible_flow_runs(self.request).select_related("flow", "deployment")
         if self.action == "list" and not _ANY_TIME & self.request.query_params.keys():
             runs = runs.without_upcoming(timezone.now())
+        if self.action == "why":
+            runs = runs.select_related("queue", "schedule")
         if self.action == "retrieve":
             runs = runs.select_related("queue").prefetch_related("attempts")
         return runs
@@ -119,6 +123,12 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         rows = TaskRun.objects.filter(flow_run=self.get_object()).prefetch_related("earlier_attempts")
         page = self.paginate_queryset(rows.filter(state_condition(request.query_params.getlist("state"))))
         return self.get_paginated_response(TaskRunSerializer(page, many=True).data)
+
+    @extend_schema(summary="Why is a run not running?", filters=False, responses=WhySerializer)
+    @action(detail=True, pagination_class=None)
+    def why(self, request: Request, pk: UUID) -> Response:
+        """The gates that a waiting run has to pass, and the one that blocks; of others, what they do."""
+        return Response(WhySerializer(why(self.get_object())).data)
 
     @extend_schema(summary="Cancel a run", request=None, responses=FlowRunSerializer)
     @action(detail=True, methods=["post"])

@@ -15,6 +15,7 @@ from runs.presentation import duration, seconds_between
 from runs.reads import rows, usual_duration
 from runs.timeline import Timeline, timeline
 from runs.views.live_page import LivePage, Reader
+from runs.why import why
 
 TABS = {"logs": "Logs", "tasks": "Task runs", "parameters": "Parameters", "attempts": "Attempts"}
 LEVELS = {10: "Debug", 20: "Info", 30: "Warning", 40: "Error"}
@@ -47,7 +48,7 @@ class RunPage(LivePage):
     @property
     def regions(self) -> dict[str, str]:  # type: ignore[override]
         """The log streams by itself; other tabs are replaced."""
-        parts = {name: f"runs/_run_{name}.html" for name in ("head", "problem", "timeline", "tabs", "about")}
+        parts = {name: f"runs/_run_{name}.html" for name in ("head", "problem", "why", "timeline", "tabs", "about")}
         return parts if self.tab == "logs" else parts | {"tab": f"runs/_run_{self.tab}.html"}
 
     @property
@@ -105,6 +106,7 @@ class RunPage(LivePage):
             "late_seconds": self._late_words(),
             "waited": self._late_words(at_least=1) if run.deployment_id else "",
             "traceback": self._traceback(),
+            "why": None if run.is_final else why(run, now),
             "timeline": self._timeline(),
             "task_run": self._task_run(),
             "task_runs": self._task_runs,

@@ -216,3 +216,15 @@ def test_retry_is_the_same_run_and_rerun_a_new_one(api: APIClient, make_run: Run
     assert rerun.status_code == 201
     assert FlowRun.objects.get(id=rerun.data["id"]).rerun_of_id == run.id
     assert api.post(f"/api/flow-runs/{make_run().id}/rerun/").status_code == 409
+
+
+def test_why_names_the_gate_that_blocks(api: APIClient, make_run: RunMaker, deployment: Deployment) -> None:
+    waiting = make_run(
+        state_type="SCHEDULED", state_name="Scheduled", attempt=0, deployment=deployment, queue=deployment.queue
+    )
+    answer = api.get(f"/api/flow-runs/{waiting.id}/why/")
+    assert (answer.status_code, answer.data["waits"], answer.data["blocked_by"]) == (200, True, "workers")
+    blocking = next(gate for gate in answer.data["gates"] if gate["name"] == "workers")
+    assert blocking["sentence"] == answer.data["answer"]
+    ended = api.get(f"/api/flow-runs/{make_run(end_time=timezone.now(), state_type='COMPLETED').id}/why/").data
+    assert (ended["waits"], ended["blocked_by"], ended["gates"]) == (False, None, [])

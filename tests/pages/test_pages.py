@@ -367,3 +367,17 @@ def test_missing_page_is_in_the_same_look(reader: Client) -> None:
     response = reader.get("/nothing/")
     assert response.status_code == 404
     assert b"orchestrator.css" in response.content
+
+
+def test_a_run_that_waits_says_what_blocks_it(reader: Client, made: dict[str, Any]) -> None:
+    deployment = made["deployments"]["flights"]
+    run = FlowRun.objects.create(
+        team=deployment.team, flow=deployment.flow, deployment=deployment, queue=deployment.queue, name="stuck-run",
+        state_time=timezone.now(), expected_start=timezone.now() - timedelta(minutes=2),
+    )  # fmt: skip
+    deployment.queue.paused = True
+    deployment.queue.save()
+    shown = text(reader.get(f"/runs/{run.id}/"))
+    assert "Why it is not running Its work queue “default” is paused." in shown
+    assert "blocks Work queue" in shown
+    assert "Why it is not running" not in text(reader.get(f"/runs/{made['failed'].id}/"))
