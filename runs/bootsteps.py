@@ -1,5 +1,7 @@
 """What `celery -A orchestrator worker` starts besides Celery itself: the runs' places, and the ear for their bells."""
 
+import os
+import socket
 import sys
 from typing import Any
 
@@ -11,6 +13,8 @@ from django.db import Error, connection
 
 from orchestrator.preparedness import NOT_PREPARED, is_prepared
 from runs import bells
+from runs.models import Worker
+from runs.supervision.database import DatabaseSupervision
 from runs.worker import RunWorker
 
 _worker: RunWorker | None = None
@@ -32,7 +36,8 @@ class RunStep(bootsteps.StartStopStep):
         _check_database()
         super().__init__(parent, **options)
         global _worker
-        _worker = self.worker = RunWorker(parent.hostname, settings.WORKER_PLACES)
+        row = Worker(name=parent.hostname, host=socket.gethostname(), pid=os.getpid(), places=settings.WORKER_PLACES)
+        _worker = self.worker = RunWorker(DatabaseSupervision(row), settings.WORKER_PLACES)
 
     def start(self, parent: Any) -> None:
         """Start the run host and the threads."""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from flows.models import Collision, WorkQueue
 from orchestrator.sdk.ids import uuid7
@@ -42,14 +42,19 @@ class Renewal:
     lost: frozenset[UUID]  #: these are no longer this worker's: superseded, reaped, ended by a decision, or deleted
 
 
-def claim(worker: Worker, queue_ids: Collection[UUID] | None = None, now: datetime | None = None) -> Claim | None:
+def queues_of(queue_ids: Collection[UUID] | None) -> QuerySet[WorkQueue]:
+    """Return those of these queues (None: of all) from which runs may be claimed now."""
+    queues: QuerySet[WorkQueue] = WorkQueue.objects.served()
+    return queues if queue_ids is None else queues.filter(pk__in=queue_ids)
+
+
+def claim(worker: Worker, now: datetime | None = None) -> Claim | None:
     """Claim the first eligible run for a worker: by its queue's priority, its own, then by time.
 
     What a limit keeps waiting is passed over, and holds up nobody behind it (`runs.limits`).
 
     Args:
-        worker: Who will run it.
-        queue_ids: The queues that the worker serves; None: every queue.
+        worker: Who will run it; its team and queues say what it serves.
         now: The time by which runs are due; the database's by default.
 
     Returns:
@@ -60,7 +65,7 @@ def claim(worker: Worker, queue_ids: Collection[UUID] | None = None, now: dateti
     Where limits are set, the rows of the queue and of the deployment are locked too, and their runs are counted.
     """
     now = now or database_now()
-    for queue in _queues_with_work(queue_ids, now):
+    for queue in _queues_with_work(queue_ids_of(worker), now):
         with transaction.atomic():
             claimed = _claim_from(queue, worker, now)
         if claimed is not None:
@@ -110,37 +115,37 @@ def _retried_within(run_id: UUID, held: int, current: int) -> bool:
     return journals.get(held) is not None and journals.get(held) == journals.get(current)
 
 
-def release(claimed: Claim) -> bool:
+def release(run_id: UUID, number: int) -> bool:
     """Give a claim back that never reached a run host: the run waits again, as if it had not been claimed.
+
+    Args:
+        run_id: The run.
+        number: The attempt that the claim made.
 
     Returns:
         Whether it was still the current attempt and pending.
     """
-    run, attempt = claimed.run, claimed.attempt
     with transaction.atomic():
-        undone = FlowRun.objects.filter(pk=run.pk, attempt=attempt.number, state_type=StateType.PENDING).update(
+        undone = FlowRun.objects.filter(pk=run_id, attempt=number, state_type=StateType.PENDING).update(
             state_type=StateType.SCHEDULED,
             state_name="Scheduled",
             state_time=database_now(),
-            attempt=attempt.number - 1,
+            attempt=number - 1,
             lease_expires_at=None,
             revision=F("revision") + 1,
         )
         if undone:
-            Attempt.objects.filter(pk=attempt.pk).delete()
+            Attempt.objects.filter(flow_run=run_id, number=number).delete()
     return bool(undone)
 
 
 def _queues_with_work(queue_ids: Collection[UUID] | None, now: datetime) -> list[WorkQueue]:
-    """Return the queues that have an eligible run and room for it: by priority, then that with the best first run.
+    """Return those of these queues (None: of all) that have an eligible run and room for it.
 
-    One index look-up a queue, and one for each that has a limit.
+    By priority, then that with the best first run first. One index look-up a queue, and one for each that has a limit.
     """
-    queues = WorkQueue.objects.served()
-    if queue_ids is not None:
-        queues = queues.filter(pk__in=queue_ids)
     due = FlowRun.objects.due(now).filter(queue=OuterRef("pk")).order_by(*CLAIM_ORDER)
-    first = queues.annotate(
+    first = queues_of(queue_ids).annotate(
         first_priority=Subquery(due.values("priority")[:1]), first_start=Subquery(due.values("expected_start")[:1])
     )
     ordered = first.filter(first_start__isnull=False).order_by("-priority", "-first_priority", "first_start")

@@ -10,7 +10,6 @@ import heapq
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,30 +19,22 @@ from typing import Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import close_old_connections, connection
 from django.utils import timezone
 
-from flows.models import WorkQueue
 from orchestrator.sdk.host_protocol import FromHost, Ready, RunExited, Started, Stop
-from runs import bells, claims
-from runs.announcements import announce_on_commit
-from runs.claims import Claim
+from runs import bells
 from runs.host_client import RunHost
-from runs.ingester_child import IngesterChild
-from runs.launch import run_environment, start_message
+from runs.launch import run_environment
 from runs.listening import Listening
-from runs.models import FlowRun, Worker
 from runs.places import Occupant, Places
 from runs.presentation import duration
+from runs.supervision.base import Assignment, Supervision, Unreachable
 
-SWEEP_SECONDS: Final = 0.8  # how often a worker looks for due runs and new queues without being rung: within a second
 TELL_AFTER_SECONDS: Final = 0.4
 HOST_RETRY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 0.5  # between SIGTERM and SIGKILL of runs that a stopping worker cannot wait for
 HOST_END_SECONDS: Final = 3.0
 HELD_SECONDS: Final = 60.0  # bells for later than this are left to the tick, which sends each again in time
-KEPT: Final = timedelta(days=30)  # rows of workers that are gone
 READY_FD: Final = "ORCHESTRATOR_READY_FD"
 
 _log = logging.getLogger(__name__)
@@ -60,12 +51,11 @@ class _Ending:
 class RunWorker:
     """One worker process's places, run host and threads."""
 
-    def __init__(self, name: str, places: int) -> None:
+    def __init__(self, supervision: Supervision, places: int) -> None:
         """Make it; nothing starts yet."""
-        self.name = name
         self.places = Places(places)
         self.listening = Listening()
-        self._row = Worker(name=name, host=socket.gethostname(), pid=os.getpid(), places=places)
+        self._supervision = supervision
         self._host: RunHost | None = None
         self._host_ready = threading.Event()
         self._wake = threading.Event()
@@ -76,18 +66,14 @@ class RunWorker:
         self._later: list[tuple[float, str]] = []  # heap of (Unix time, Celery queue): bells held until their time
         self._later_lock = threading.Lock()
         self._ended: list[_Ending] = []  # in order; told a moment later
-        self._ingester = IngesterChild()
-        self._ingester_at = 0.0
         self._threads: list[threading.Thread] = []
 
     # Called by Celery's boot steps
 
     def start(self) -> None:
-        """Enter the worker's row, start the run host and the threads."""
-        now = timezone.now()
-        self._row.started_at = self._row.heartbeat_at = now
-        self._row.save(force_insert=True)
-        Worker.objects.filter(heartbeat_at__lt=now - KEPT).delete()
+        """Sign on, start the run host and the threads."""
+        self._supervision.sign_on()
+        self._supervision.end_thread()  # the threads have connections of their own
         self._start_host()
         for name, loop in (("claims", self._claim_loop), ("leases", self._lease_loop)):
             thread = threading.Thread(target=loop, name=name, daemon=True)
@@ -119,9 +105,9 @@ class RunWorker:
             self._host.close(HOST_END_SECONDS)
         for thread in self._threads:
             thread.join(2.0)
-        self._ingester.stop()
+        self._supervision.end_facts()
         with _surviving("sign off"):
-            Worker.objects.filter(pk=self._row.pk).update(stopped_at=timezone.now())
+            self._supervision.sign_off()
 
     def ring(self, queue: str, at: datetime | None = None) -> None:
         """A bell came: claim now, or hold it until its time. A full worker passes a bell on."""
@@ -156,40 +142,34 @@ class RunWorker:
             while not self._stopped.is_set():
                 self._wake.wait(self._until_next_bell())
                 self._wake.clear()
-                close_old_connections()
-                with _surviving("look after the ingester"):
-                    self._look_at_ingester()
+                with _surviving("look after what runs record"):
+                    self._tend_facts()
                 with _surviving("claim runs"):
-                    self._listen()
+                    self.listening.want(self._supervision.celery_queues())
                     self._fill()
                     self._pass_on()
                     self._tell_endings()
         finally:
-            connection.close()
+            self._supervision.end_thread()
 
-    def _look_at_ingester(self) -> None:
-        now = time.monotonic()
-        if now >= self._ingester_at and not self._draining.is_set():
-            self._ingester_at = now + SWEEP_SECONDS
-            self._ingester.ensure()
+    def _tend_facts(self) -> None:
+        if not self._draining.is_set():
+            self._supervision.tend_facts()
 
     def _until_next_bell(self) -> float:
+        longest = self._supervision.sweep_seconds
         with self._later_lock:
-            due = self._later[0][0] - time.time() if self._later else SWEEP_SECONDS
-        return min(max(due, 0.0), SWEEP_SECONDS)
-
-    def _listen(self) -> None:
-        queues = WorkQueue.objects.filter(paused=False).values_list("pk", flat=True)
-        self.listening.want([WorkQueue(pk=pk).celery_queue for pk in queues])
+            due = self._later[0][0] - time.time() if self._later else longest
+        return min(max(due, 0.0), longest)
 
     def _fill(self) -> None:
         """Claim until every place is taken or nothing is due; then listen only if a place is free."""
         while self.places.free and self._host_ready.is_set():
             with self._claiming:
-                claimed = None if self._draining.is_set() else claims.claim(self._row)
-                if claimed is None:
+                assignment = None if self._draining.is_set() else self._supervision.claim()
+                if assignment is None:
                     break
-                self._run(claimed)
+                self._run(assignment)
         self.listening.set_open(self.places.free > 0 and not self._draining.is_set())
 
     def _pass_on(self) -> None:
@@ -203,25 +183,24 @@ class RunWorker:
             for queue in set(due):
                 bells.send(queue)
 
-    def _run(self, claimed: Claim) -> None:
-        run = claimed.run
-        label = f"'{run.name}' of {run.deployment.full_name if run.deployment else run.flow.name}"
-        is_here = run.pk in self.places
-        self.places.take(Occupant(run.pk, claimed.attempt.number, label))
+    def _run(self, assignment: Assignment) -> None:
+        run_id = assignment.run_id
+        is_here = run_id in self.places
+        self.places.take(Occupant(run_id, assignment.attempt, assignment.label))
         try:
             assert self._host is not None
             if is_here:  # an attempt that was given up during an outage must not run beside its successor
-                self._host.send(Stop(run=str(run.pk), grace_seconds=0.0, reason="its worker lost its lease"))
-            self._host.send(start_message(claimed))
+                self._host.send(Stop(run=str(run_id), grace_seconds=0.0, reason="its worker lost its lease"))
+            self._host.send(assignment.start)
         except OSError:  # the host died: its reader starts another
-            self.places.leave(run.pk)
-            claims.release(claimed)
+            self.places.leave(run_id)
+            self._supervision.release(assignment)
             return
         except BaseException:  # this run cannot be told to the host: its lease lapses, and others are not kept waiting
-            self.places.leave(run.pk)
+            self.places.leave(run_id)
             raise
-        announce_on_commit([run.pk])
-        _log.info("Flow run %s started", label)
+        self._supervision.began(assignment)
+        _log.info("Flow run %s started", assignment.label)
 
     # The run host
 
@@ -277,22 +256,21 @@ class RunWorker:
     def _lease_loop(self) -> None:
         try:
             while not self._stopped.is_set():
-                self._look.wait(settings.LEASE_RENEW_SECONDS)
+                self._look.wait(self._supervision.leases.renew)
                 self._look.clear()
-                close_old_connections()
                 with _surviving("extend leases"):
                     self._renew()
-                    Worker.objects.filter(pk=self._row.pk).update(heartbeat_at=timezone.now())
         finally:
-            connection.close()
+            self._supervision.end_thread()
 
     def _renew(self) -> None:
         occupants = {occupant.run_id: occupant for occupant in self.places.occupants()}
-        renewal = claims.renew({run_id: occupant.attempt for run_id, occupant in occupants.items()})
+        renewal = self._supervision.renew({run_id: occupant.attempt for run_id, occupant in occupants.items()})
+        grace = self._supervision.leases.cancel_grace
         for run_id in renewal.cancel:
-            self._stop_run(occupants[run_id], "cancelled", settings.CANCEL_GRACE_SECONDS)
+            self._stop_run(occupants[run_id], "cancelled", grace)
         for run_id in renewal.lost:
-            self._stop_run(occupants[run_id], "its worker lost its lease", settings.CANCEL_GRACE_SECONDS)
+            self._stop_run(occupants[run_id], "its worker lost its lease", grace)
 
     def _tell_endings(self) -> None:
         """Say how runs ended, once their last facts had a moment to be brought in."""
@@ -301,24 +279,22 @@ class RunWorker:
         if not told:
             return
         del self._ended[: len(told)]
-        found = FlowRun.objects.filter(pk__in=[ending.occupant.run_id for ending in told])
-        names = dict(found.values_list("pk", "state_name"))
+        names = self._supervision.state_names([ending.occupant.run_id for ending in told])
         for ending in told:
             occupant = ending.occupant
-            name = names.get(occupant.run_id, "deleted")
+            name = names.get(occupant.run_id, "ended")
             _log.info("Flow run %s: %s after %s", occupant.label, name, duration(ending.at - occupant.since))
 
 
 @contextlib.contextmanager
 def _surviving(doing: str) -> Iterator[None]:
-    """Go on when the database does not answer, or after a fault: what was to be done is done at the next turn.
+    """Go on when nobody answers, or after a fault: what was to be done is done at the next turn.
 
     A thread that died of one fault would leave a worker that looks alive and does nothing.
     """
     try:
         yield
-    except DatabaseError as error:
-        _log.error("Could not %s: the database says: %s", doing, error)
-        connection.close()
+    except Unreachable as error:
+        _log.error("Could not %s: %s", doing, error)
     except Exception:
         _log.exception("Could not %s", doing)

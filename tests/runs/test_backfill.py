@@ -61,7 +61,7 @@ def test_each_time_without_a_run_gets_one_oldest_first(
         assert (run.trigger, run.parameters, run.tags) == (Trigger.BACKFILL, {"day": 1}, ["a"])
         assert run.expected_start >= NOW
     worker = Worker.objects.create(name="w", host="h", pid=1, places=9, started_at=NOW, heartbeat_at=NOW)
-    claimed = [claims.claim(worker, [deployment.queue_id], timezone.now() + timedelta(seconds=1)) for _ in range(3)]
+    claimed = [claims.claim(worker, timezone.now() + timedelta(seconds=1)) for _ in range(3)]
     assert [claim.run.scheduled_for.hour for claim in claimed] == [6, 3, 4], "the first call's was asked for first"
 
 

@@ -152,7 +152,7 @@ class _Situation:
             return set()
         taken = set()
         with transaction.atomic():
-            claim = claims.claim(self.worker, claims.queue_ids_of(self.worker), self.now)
+            claim = claims.claim(self.worker, self.now)
             if claim is not None:
                 taken.add(claim.run.pk)
             transaction.set_rollback(True)

@@ -14,7 +14,9 @@ from flows.models import Deployment, Flow, WorkQueue
 from orchestrator.sdk.host_protocol import Start, Stop
 from orchestrator.sdk.states import StateType
 from runs import actions, claims
-from runs.models import Attempt, FlowRun, Trigger
+from runs.models import Attempt, FlowRun, Trigger, Worker
+from runs.supervision import database
+from runs.supervision.database import DatabaseSupervision
 from runs.worker import HELD_SECONDS, RunWorker
 from teams.models import Team
 
@@ -36,10 +38,9 @@ class Host:
 
 @pytest.fixture
 def worker() -> Iterator[RunWorker]:
-    worker = RunWorker("w", places=2)
-    now = timezone.now()
-    worker._row.started_at = worker._row.heartbeat_at = now
-    worker._row.save(force_insert=True)
+    supervision = DatabaseSupervision(Worker(name="w", host="h", pid=1, places=2))
+    supervision.sign_on()
+    worker = RunWorker(supervision, places=2)
     worker._host = Host()  # type: ignore[assignment]
     worker._host_ready.set()
     yield worker
@@ -114,17 +115,15 @@ def test_a_given_up_attempt_is_stopped_before_its_successor_starts_here(
 def test_a_run_that_cannot_be_told_to_the_host_keeps_no_place_and_no_thread(
     worker: RunWorker, make_run: Callable[[], FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runs import worker as module
-
-    bad, real = make_run(), module.start_message
+    bad, real = make_run(), database.start_message
 
     def refuse(claimed: claims.Claim) -> Start:
         if claimed.run.pk == bad.pk:
             raise ValueError("cannot be written")
         return real(claimed)
 
-    monkeypatch.setattr(module, "start_message", refuse)
-    monkeypatch.setattr(worker, "_look_at_ingester", lambda: None)
+    monkeypatch.setattr(database, "start_message", refuse)
+    monkeypatch.setattr(worker, "_tend_facts", lambda: None)
     thread = threading.Thread(target=worker._claim_loop)
     worker._threads.append(thread)
     good = make_run()

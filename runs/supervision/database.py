@@ -1,0 +1,121 @@
+"""Supervision by a worker that has the database: that of `server start`, and of whoever has its URL."""
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
+from django.utils import timezone
+
+from runs import claims
+from runs.announcements import announce_on_commit
+from runs.claims import Claim, Renewal
+from runs.ingester_child import IngesterChild
+from runs.launch import start_message
+from runs.models import FlowRun, Worker
+from runs.supervision.base import KEEPS_ROWS_DAYS, Assignment, Leases, Supervision, Unreachable
+
+LOOK_SECONDS: Final = 0.8  # between looks at who brings journals in
+
+
+class DatabaseSupervision(Supervision):
+    """Claims and leases in the database's own transactions (`runs.claims`)."""
+
+    sweep_seconds = 0.8  # a new queue is served within a second
+
+    def __init__(self, row: Worker) -> None:
+        """Keep the worker's row, which `sign_on` saves."""
+        self._row = row
+        self._ingester = IngesterChild()
+        self._look_at = 0.0
+
+    @property
+    def leases(self) -> Leases:
+        """Those of the settings."""
+        return Leases(settings.LEASE_SECONDS, settings.LEASE_RENEW_SECONDS, settings.CANCEL_GRACE_SECONDS)
+
+    def sign_on(self) -> None:
+        """Enter the worker's row, and clear away those of workers that are long gone."""
+        now = timezone.now()
+        self._row.started_at = self._row.heartbeat_at = now
+        with _reaching():
+            self._row.save(force_insert=True)
+            Worker.objects.filter(heartbeat_at__lt=now - timedelta(days=KEEPS_ROWS_DAYS)).delete()
+
+    def sign_off(self) -> None:
+        """Note in the row that it stopped."""
+        with _reaching():
+            Worker.objects.filter(pk=self._row.pk).update(stopped_at=timezone.now())
+
+    def celery_queues(self) -> list[str]:
+        """One query."""
+        with _reaching():
+            return [queue.celery_queue for queue in claims.queues_of(claims.queue_ids_of(self._row)).only("pk")]
+
+    def claim(self) -> Assignment | None:
+        """Claim in a transaction; an answer cannot be lost on the way."""
+        with _reaching():
+            claimed = claims.claim(self._row)
+        return None if claimed is None else assignment_of(claimed)
+
+    def release(self, assignment: Assignment) -> None:
+        """Undo the claim."""
+        with _reaching():
+            claims.release(assignment.run_id, assignment.attempt)
+
+    def began(self, assignment: Assignment) -> None:
+        """Tell live pages."""
+        announce_on_commit([assignment.run_id])
+
+    def renew(self, held: Mapping[UUID, int]) -> Renewal:
+        """Extend the leases; the heartbeat is the worker's row."""
+        with _reaching():
+            renewal = claims.renew(held)
+            Worker.objects.filter(pk=self._row.pk).update(heartbeat_at=timezone.now())
+        return renewal
+
+    def state_names(self, run_ids: Collection[UUID]) -> dict[UUID, str]:
+        """One query."""
+        with _reaching():
+            return dict(FlowRun.objects.filter(pk__in=run_ids).values_list("pk", "state_name"))
+
+    def tend_facts(self) -> None:
+        """Bring this home's journals in where nobody else does."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._ingester.ensure()
+
+    def end_facts(self) -> None:
+        """Let this worker's own ingester end, if it had to have one."""
+        self._ingester.stop()
+
+    def end_thread(self) -> None:
+        """Close this thread's connection."""
+        connection.close()
+
+
+def assignment_of(claimed: Claim) -> Assignment:
+    """Return what a worker has to know of a claim. Reads what the claim loaded, nothing more."""
+    run, deployment = claimed.run, claimed.run.deployment
+    label = f"'{run.name}' of {deployment.full_name if deployment else run.flow.name}"
+    reruns = deployment is not None and deployment.crash_retries > 0
+    return Assignment(run.pk, claimed.attempt.number, label, start_message(claimed), reruns)
+
+
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """Ask over a connection that was not left broken, and say in one word that the database did not answer."""
+    if not connection.in_atomic_block:
+        close_old_connections()
+    try:
+        yield
+    except DatabaseError as error:
+        if not connection.in_atomic_block:
+            connection.close()
+        raise Unreachable(f"the database says: {str(error).strip().partition(chr(10))[0]}") from error
