@@ -198,6 +198,7 @@ def retry_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
             ended_by="",
             cancel_requested_at=None,
             lease_expires_at=None,
+            crashes=0,
             queue=run.deployment.queue,
             revision=F("revision") + 1,
         )

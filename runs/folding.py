@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from flows.models import slug_of
+from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.events import (
     AnyFact,
     Ended,
@@ -26,12 +27,13 @@ from orchestrator.sdk.events import (
     FlowRunState,
     Header,
     Log,
+    Resources,
     TaskRunCreated,
     TaskRunState,
 )
 from orchestrator.sdk.states import StateType
-from runs import bounds, task_rows
-from runs.models import Attempt, FlowRun, Trigger
+from runs import bounds, resource_rows, task_rows
+from runs.models import Attempt, FlowRun, ResourceSample, Trigger
 from runs.task_rows import EarlierAttempt, TaskRow
 from runs.tracking import NewFlow, Tracked
 from runs.transitions import (
@@ -41,8 +43,10 @@ from runs.transitions import (
     Source,
     accepts,
     as_cancelled,
+    cause_of,
     crash,
     is_cancelling,
+    known_cause,
 )
 
 _TYPES: Final = frozenset(type_.value for type_ in StateType)
@@ -83,6 +87,7 @@ class Fold:
         self.changed_tasks: dict[str, TaskRow] = {}
         self.earlier: dict[tuple[str, int], EarlierAttempt] = {}
         self.logs: list[LogRow] = []
+        self.samples: list[ResourceSample] = []
         self.clock = clock
         self.late = 0  #: facts that came too late to change anything
         self.unknown = 0  #: facts about runs that are not there (deleted, or not brought in yet)
@@ -93,6 +98,7 @@ class Fold:
             TaskRunState: self._task_state,
             TaskRunCreated: self._task_created,
             Log: self._log,
+            Resources: self._resources,
             FlowRunState: self._flow_state,
             FlowRunCreated: self._flow_created,
             FlowRunSnapshot: self._snapshot,
@@ -214,6 +220,7 @@ class Fold:
                 Source.RUN,
                 bounds.text(fact.message, bounds.MAX_MESSAGE),
                 bounds.error_value(fact.error),
+                known_cause(fact.cause),
             ),
         )
 
@@ -276,6 +283,8 @@ class Fold:
         row.error = report.error
         row.ended_by = report.source.value if report.is_final else ""
         row.end_time = time if report.is_final else None
+        if isinstance(row, Attempt):
+            row.cause = cause_of(report)
         if report.type == StateType.RUNNING and row.start_time is None:
             row.start_time = time
 
@@ -309,10 +318,12 @@ class Fold:
         attempt = tracked.attempts[max(tracked.owned)]
         attempt.exit_code = None if fact.exit_code is None else max(-(2**31), min(fact.exit_code, bounds.MAX_INTEGER))
         attempt.signal = bounds.integer(fact.signal, _MAX_SMALL_INTEGER)
+        resource_rows.keep_peak(attempt, fact)
         tracked.changed.add(attempt)
         tracked.touched = True
-        cause = bounds.text(fact.message, bounds.MAX_MESSAGE) or exit_cause(fact.exit_code, fact.signal)
-        self._report(tracked, attempt, crash(bounds.microseconds(fact.t), cause, Source.EXIT))
+        message = bounds.text(fact.message, bounds.MAX_MESSAGE) or exit_cause(fact.exit_code, fact.signal)
+        cause = known_cause(fact.cause) or (Cause.SIGNAL if fact.signal else Cause.EXIT)
+        self._report(tracked, attempt, crash(bounds.microseconds(fact.t), message, Source.EXIT, cause))
 
     def _end(self, fact: Ended) -> None:
         self.ended = True
@@ -384,13 +395,23 @@ class Fold:
             )
         )
 
+    def _resources(self, fact: Resources) -> None:
+        tracked = self._writable(fact)
+        if tracked is None:
+            return
+        self.samples.append(resource_rows.sample(fact, tracked.run.id))
+        attempt = tracked.attempts.get(fact.attempt)
+        if attempt is not None and fact.attempt in tracked.owned:
+            resource_rows.keep_peak(attempt, fact)
+            tracked.changed.add(attempt)
+
     def _log_id(self, time: int, number: int) -> str:
         """A UUIDv7 of the line's time; where times are equal the number orders, and the journal's id tells apart."""
         milliseconds, fraction = divmod(time, 1000)
         high = milliseconds << 16 | 0x7000 | (fraction << 12) // 1000
         return f"{high:016x}{self._log_tail | (number & 0x3FFF_FFFF) << 32:016x}"
 
-    def _writable(self, fact: TaskRunCreated | TaskRunState | Log) -> Tracked | None:
+    def _writable(self, fact: TaskRunCreated | TaskRunState | Log | Resources) -> Tracked | None:
         """The run that a task run or a log line belongs to; None when its journal may not speak of that attempt."""
         try:
             tracked = self._by_text[fact.run]
@@ -408,7 +429,7 @@ class Fold:
             self._after_the_end(tracked, fact)
         return tracked
 
-    def _begins(self, tracked: Tracked, fact: TaskRunCreated | TaskRunState | Log) -> bool:
+    def _begins(self, tracked: Tracked, fact: TaskRunCreated | TaskRunState | Log | Resources) -> bool:
         if fact.attempt > tracked.run.attempt and tracked.may_begin:
             self._begin(tracked, bounds.integer(fact.attempt), fact.t)
             return True

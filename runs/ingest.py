@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils.module_loading import import_string
 
+from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.events import (
     AnyFact,
     Ended,
@@ -172,7 +173,10 @@ def abandon(header: Header, *, at: int | None = None, cause: str = "", tell: boo
             return Outcome(sequence=journal.sequence)
         fold = _load(header, journal, [], _Sender(), all_owned=True)
         time = at if at is not None else journal.clock or header.t
-        fold.end_all(crash(time, cause or "the process is gone (it was killed, or its machine stopped)", Source.EXIT))
+        supervised = bool(header.run)  # its supervisor would have had a word on it
+        gone = "its run host is gone too" if supervised else "it was killed, or its machine stopped"
+        message = cause or f"the process is gone ({gone})"
+        fold.end_all(crash(time, message, Source.EXIT, Cause.LOST if supervised else Cause.EXIT))
         changed = write(fold, journal.team_id, tell=tell)
         journal.ended = True
         journal.save(update_fields=["ended", "updated_at"])

@@ -119,6 +119,9 @@ class FlowRun(models.Model):
     overran_at = models.DateTimeField(null=True, blank=True, help_text="When its expected duration was over.")
     missed_deadline_at = models.DateTimeField(null=True, blank=True, help_text="When its deadline had passed.")
     lease_expires_at = models.DateTimeField(null=True, blank=True, help_text="By the database's clock.")
+    crashes = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Crashes in a row after which it was run again."
+    )
     revision = models.PositiveBigIntegerField(default=0, help_text="Raised by each commit that changes the run.")
 
     objects = FlowRunQuerySet.as_manager()

@@ -12,7 +12,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from runs import bounds
+from orchestrator.sdk.causes import Cause
+from runs import bounds, cancelling
 from runs.clock import database_now
 from runs.closing import close_children
 from runs.endings import settle
@@ -33,7 +34,7 @@ def reap(now: datetime | None = None) -> int:
         now: By the database's clock, which it is by default.
 
     Returns:
-        How many runs were ended.
+        How many runs were ended, those included whose cancellation nobody answered (`runs.cancelling`).
 
     Queries and locks: one row of `Pulse`; runs by index `flow_run_lease`, passing over those that somebody else has
     locked (a lease being extended, facts being brought in), 100 in a transaction.
@@ -41,7 +42,7 @@ def reap(now: datetime | None = None) -> int:
     now = now or database_now()
     if not _may_judge(now):
         return 0
-    reaped = 0
+    reaped = cancelling.give_up(now)
     while ended := _reap_some(now):
         reaped += len(ended)
         if len(ended) < BATCH:
@@ -51,7 +52,7 @@ def reap(now: datetime | None = None) -> int:
 
 def _may_judge(now: datetime) -> bool:
     """Note that the reaper runs, and return whether it has run for long enough to judge others."""
-    lease = timedelta(seconds=settings.LEASE_SECONDS)
+    lease, renewal = timedelta(seconds=settings.LEASE_SECONDS), timedelta(seconds=settings.LEASE_RENEW_SECONDS)
     with transaction.atomic():
         pulse, is_new = Pulse.objects.select_for_update().get_or_create(name=PULSE, defaults={"at": now})
         if is_new:
@@ -59,6 +60,8 @@ def _may_judge(now: datetime) -> bool:
         if now - pulse.at > lease:
             pulse.resumes_at = now + lease
             logger.warning("Leases are judged again from %s on, after an outage since %s", pulse.resumes_at, pulse.at)
+        elif now - pulse.at > renewal and pulse.resumes_at is None:
+            pulse.resumes_at = now + 2 * renewal  # a database that restarted: workers come back as this tick did
         elif pulse.resumes_at is not None and now >= pulse.resumes_at:
             pulse.resumes_at = None
         pulse.at = max(now, pulse.at)
@@ -84,7 +87,7 @@ def _lapse(run: FlowRun, now: datetime) -> bool:
     attempt = Attempt.objects.select_related("worker").filter(flow_run=run, number=run.attempt).first()
     ends = run.state_type not in FINAL_VALUES and run.state_type != "SCHEDULED"
     if ends:
-        report = crash(bounds.unix_microseconds(now), _cause(run, attempt), Source.LAPSE)
+        report = crash(bounds.unix_microseconds(now), _silence(run, attempt), Source.LAPSE, Cause.LOST)
         if is_cancelling(run.state_type, run.ended_by):
             report = as_cancelled(report)
         _enter(run, report, now)
@@ -104,9 +107,11 @@ def _enter(row: FlowRun | Attempt, report: Report, now: datetime) -> None:
     row.error, row.ended_by, row.end_time = None, report.source.value, now
     if isinstance(row, FlowRun):
         row.state_time = now
+    else:
+        row.cause = report.cause
 
 
-def _cause(run: FlowRun, attempt: Attempt | None) -> str:
+def _silence(run: FlowRun, attempt: Attempt | None) -> str:
     """Who went silent, and since when."""
     since = f"{run.lease_expires_at:%Y-%m-%d %H:%M:%S} UTC" if run.lease_expires_at else "its start"
     if attempt is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.states import FINAL, StateType, default_name
 
 FINAL_VALUES: Final = frozenset(type_.value for type_ in FINAL)
@@ -25,6 +26,8 @@ class Source(StrEnum):
 
 
 _WEIGHT: Final = {Source.RUN: 2, Source.EXIT: 1, Source.LAPSE: 0}
+_CRASHED: Final = "Crashed: "
+_CAUSES: Final = frozenset(cause.value for cause in Cause)
 CLOSED: Final = "close"  #: `TaskRun.ended_by` where only the flow run's end closed it
 
 
@@ -37,6 +40,7 @@ class Report:
         name: What people read.
         time: Microseconds since the Unix epoch.
         error: `{type, message, traceback}` or None.
+        cause: Why it crashed, one of `causes.Cause`; empty otherwise.
     """
 
     type: str
@@ -45,6 +49,7 @@ class Report:
     source: Source = Source.RUN
     message: str = ""
     error: dict[str, Any] | None = None
+    cause: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -72,8 +77,9 @@ def as_cancelled(report: Report) -> Report:
         report,
         type=StateType.CANCELLED.value,
         name=default_name(StateType.CANCELLED),
-        message=f"Cancelled ({report.message})" if report.message else "Cancelled",
+        message=f"Cancelled: {report.message.removeprefix(_CRASHED)}" if report.message else "Cancelled",
         error=None,
+        cause="",
     )
 
 
@@ -84,9 +90,22 @@ def is_cancelling(state_type: str, ended_by: str) -> bool:
     return state_type == StateType.CANCELLED and ended_by in (Source.EXIT, Source.LAPSE)
 
 
-def crash(time: int, cause: str, source: Source) -> Report:
-    """The report that an attempt crashed."""
-    return Report(StateType.CRASHED.value, default_name(StateType.CRASHED), time, source, f"Crashed: {cause}")
+def crash(time: int, message: str, source: Source, cause: str = Cause.EXIT) -> Report:
+    """The report that an attempt crashed, with the reason in words and in a word."""
+    name = default_name(StateType.CRASHED)
+    return Report(StateType.CRASHED.value, name, time, source, _CRASHED + message, cause=cause)
+
+
+def known_cause(word: str) -> str:
+    """Return a cause as a fact names it; empty where this version does not know the word."""
+    return word if word in _CAUSES else ""
+
+
+def cause_of(report: Report) -> str:
+    """Return why an attempt ended so, where that is known: of a failure it is when user code could get no memory."""
+    if not report.is_final:
+        return ""
+    return Cause.OUT_OF_MEMORY if (report.error or {}).get("type") == "MemoryError" else report.cause
 
 
 def child_ending(parent_type: str) -> tuple[str, str]:

@@ -11,13 +11,15 @@ from runs.clock import database_now
 from runs.closing import close_children
 from runs.endings import settle
 from runs.folding import Fold
-from runs.models import Attempt, FlowRun
+from runs.models import Attempt, FlowRun, ResourceSample
 from runs.tracking import NewFlow, Tracked
 from runs.transitions import FINAL_VALUES
 
 _STATE_FIELDS = ("state_type", "state_name", "state_message", "error", "ended_by", "start_time", "end_time")
 _RUN_FIELDS = (*_STATE_FIELDS, "name", "state_time", "attempt", "lease_expires_at", "revision")
-_ATTEMPT_FIELDS = (*_STATE_FIELDS, "journal", "host", "pid", "exit_code", "signal")
+_ATTEMPT_FIELDS = (
+    *_STATE_FIELDS, "journal", "host", "pid", "exit_code", "signal", "cause", "peak_memory_bytes", "cpu_seconds",
+)  # fmt: skip
 
 
 def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
@@ -51,6 +53,7 @@ def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
     bulk.update_task_runs(fold.changed_tasks.values())
     bulk.insert_earlier_attempts(fold.earlier.values())
     bulk.insert_logs(fold.logs)
+    ResourceSample.objects.bulk_create(fold.samples, batch_size=500)
     unsettled = _unsettled(fold)
     closed = close_children(
         tracked.run for tracked in touched if tracked.closes and (not tracked.is_new or tracked.run.id in unsettled)

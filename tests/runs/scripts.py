@@ -14,6 +14,7 @@ from orchestrator.sdk.events import (
     FlowRunState,
     Header,
     Log,
+    Resources,
     TaskRunCreated,
     TaskRunState,
 )
@@ -84,6 +85,9 @@ class Process:
 
     def exited(self, **fields: Any) -> None:
         self.record(Exited(run=fields.pop("run", self.run), **fields))
+
+    def resources(self, **fields: Any) -> None:
+        self.record(Resources(run=fields.pop("run", self.run), **fields))
 
     def end(self) -> None:
         self.record(Ended())

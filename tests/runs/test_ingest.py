@@ -406,7 +406,7 @@ def test_an_exit_while_cancelling_is_the_cancellation() -> None:
     process.exited(signal=15)
     process.ingest()
     run = the_run()
-    assert (run.state_type, run.state_message) == ("CANCELLED", "Cancelled (Crashed: killed by signal 15 (SIGTERM))")
+    assert (run.state_type, run.state_message) == ("CANCELLED", "Cancelled: killed by signal 15 (SIGTERM)")
     assert run.attempts.get().state_type == "CANCELLED"
 
 
