@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 from orchestrator.sdk import capture
 from orchestrator.sdk.context import current
-from orchestrator.sdk.effects import Call, Invoke, Join, Outcome, Resolve, Sleep
+from orchestrator.sdk.effects import AskSlot, Call, Invoke, Join, Outcome, Resolve, Sleep, WaitForSlot
 from orchestrator.sdk.futures import Future, wait_in_loop
 from orchestrator.sdk.inputs import put_in
 from orchestrator.sdk.performing import call, join, set_deadline
@@ -93,7 +94,7 @@ async def _resolve_async(effect: Resolve, run: FlowRun | TaskRun) -> str:
 async def _join_async(effect: Join, run: FlowRun) -> bool:
     submitted = run.submitted
     if submitted is None or effect.cancel:
-        join(Join(effect.cancel, wait=False), run)
+        join(Join(effect.cancel, wait=False, running=effect.running), run)
     if submitted is None or not effect.wait:
         return submitted is None
     import asyncio  # loaded already
@@ -112,10 +113,36 @@ async def _sleep_async(effect: Sleep, run: FlowRun | TaskRun) -> None:
     await asyncio.sleep(effect.seconds)
 
 
+async def _ask_slot_async(effect: AskSlot, run: TaskRun) -> str:
+    from orchestrator.sdk import control  # only for task runs with tags
+
+    if not control.may_be_limited(run):
+        return ""
+    import asyncio  # loaded already
+
+    try:
+        return await asyncio.to_thread(control.ask, run)
+    except BaseException:
+        control.withdraw(run)
+        raise
+
+
+async def _wait_for_slot_async(effect: WaitForSlot, run: TaskRun) -> None:
+    from orchestrator.sdk import control  # loaded by the asking
+
+    try:
+        await wait_in_loop(partial(control.wait, run))
+    except BaseException:
+        control.withdraw(run)
+        raise
+
+
 ASYNC: dict[type, Callable[[Any, Any], Any]] = {
     Call: _call_async,
     Invoke: _invoke_async,
     Resolve: _resolve_async,
     Join: _join_async,
     Sleep: _sleep_async,
+    AskSlot: _ask_slot_async,
+    WaitForSlot: _wait_for_slot_async,
 }

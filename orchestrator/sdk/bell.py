@@ -66,8 +66,8 @@ class Bell:
     def _open(self) -> None:
         import socket  # 5 ms, which a script without a server need not pay
 
-        if _is_too_long(self._path):
-            self._folder_fd = _open_folder(self._path)
+        if is_too_long(self._path):
+            self._folder_fd = open_folder(self._path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
@@ -94,10 +94,10 @@ def listen(path: Path) -> "socket.socket":
     bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     bell.setblocking(False)
     try:
-        if not _is_too_long(path):
+        if not is_too_long(path):
             bell.bind(str(path))
             return bell
-        folder = _open_folder(path)
+        folder = open_folder(path)
         try:
             bell.bind(f"/proc/self/fd/{folder}/{path.name}")
         finally:
@@ -108,10 +108,12 @@ def listen(path: Path) -> "socket.socket":
     return bell
 
 
-def _is_too_long(path: Path) -> bool:
+def is_too_long(path: Path) -> bool:
+    """Whether a path does not fit a socket's address; on Linux `/proc/self/fd` then shortens it."""
     limit = _MAX_ADDRESS_BYTES if os.path.isdir("/proc/self/fd") else _SHORTEST_MAX_ADDRESS_BYTES
     return len(os.fsencode(path)) > limit
 
 
-def _open_folder(path: Path) -> int:
+def open_folder(path: Path) -> int:
+    """Return a descriptor of the folder that a socket lies in."""
     return os.open(path.parent, os.O_RDONLY | getattr(os, "O_PATH", 0) | getattr(os, "O_DIRECTORY", 0))

@@ -103,10 +103,10 @@ def _call_in_thread(seconds: float, run: FlowRun | TaskRun, call: Callable[[], A
     outcome = Outcome()
     ended = threading.Lock()
     ended.acquire()
-    slots = here.slots
+    place, cancellation = here.place, here.cancellation
 
     def work() -> None:
-        here.slots = slots
+        here.place, here.cancellation = place, cancellation
         try:
             outcome.value = call()
         except BaseException as error:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any
 
 from orchestrator.sdk.async_performing import ASYNC, iterate_async
-from orchestrator.sdk.effects import Call, Effect, Outcome, Sleep
+from orchestrator.sdk.effects import Call, Effect, Outcome
 from orchestrator.sdk.machines import Machine
 from orchestrator.sdk.performing import BLOCKING, IMMEDIATE, iterate
 from orchestrator.sdk.runs import FlowRun, TaskRun
@@ -60,22 +60,18 @@ class Life:
                 resume, value = machine.throw, error
 
 
-def drive(life: Life, effect: Effect | None, park: Callable[[float], None] | None = None) -> State | None:
-    """Perform a machine's effects in this thread until it ends.
+def drive(life: Life, effect: Effect | None) -> State:
+    """Perform a machine's effects in this thread until it ends. Submitted runs have a driver of their own (`jobs`).
 
     Args:
         life: The machine.
         effect: What it waits for: what `life.advance()` returned.
-        park: Called with the seconds of a sleep, which then ends this call; whoever wakes it drives on.
 
     Returns:
-        How it ended, None when it was parked.
+        How it ended.
     """
     run = life.run
     while effect is not None:
-        if park is not None and type(effect) is Sleep:
-            park(effect.seconds)
-            return None
         try:
             value = BLOCKING[type(effect)](effect, run)
         except BaseException as error:

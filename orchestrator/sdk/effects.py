@@ -46,13 +46,18 @@ class Resolve(Effect):
 
 
 class Join(Effect):
-    """Wait for what the flow run submitted, after cancelling what has not begun if so asked. Sends None."""
+    """Wait for what the flow run submitted, after cancelling what has not begun if so asked. Sends None.
 
-    __slots__ = ("cancel", "wait")
+    Attributes:
+        running: Whether what is under way is cancelled too.
+    """
 
-    def __init__(self, cancel: bool = False, wait: bool = True) -> None:
+    __slots__ = ("cancel", "running", "wait")
+
+    def __init__(self, cancel: bool = False, wait: bool = True, running: bool = False) -> None:
         self.cancel = cancel
         self.wait = wait
+        self.running = running
 
 
 class Invoke(Effect):
@@ -74,6 +79,18 @@ class Sleep(Effect):
         self.seconds = seconds
 
 
+class AskSlot(Effect):
+    """Ask for a slot of each of the task run's tags that is limited. Sends why it must wait, "" where it need not."""
+
+    __slots__ = ()
+
+
+class WaitForSlot(Effect):
+    """Wait until the slots that were asked for are granted. Sends None."""
+
+    __slots__ = ()
+
+
 class Say(Effect):
     """Print a log line on the terminal and record it with the run. Sends None.
 
@@ -93,3 +110,5 @@ CALL = Call()
 COERCE = Coerce()
 RESOLVE = Resolve()
 JOIN = Join()
+ASK_SLOT = AskSlot()
+WAIT_FOR_SLOT = WaitForSlot()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.sdk.cancellation import CancelRequested
 from orchestrator.sdk.effects import Outcome
 from orchestrator.sdk.events import Error
 from orchestrator.sdk.exceptions import FailedRun, RunTimeoutError
@@ -57,9 +58,9 @@ def flow_ending(run: FlowRun, outcome: Outcome) -> State:
 
 
 def error_fact(state: State) -> Error | None:
-    """Return the error that a state carries, as it is recorded; None where it carries none."""
+    """Return the error that a state carries, as it is recorded; None where it carries none that says anything."""
     data = state._data
-    return _as_fact(data) if isinstance(data, BaseException) else None
+    return _as_fact(data) if isinstance(data, BaseException) and not isinstance(data, CancelRequested) else None
 
 
 def _of_value(value: Any) -> State:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, nullcontext
-from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.sdk.callables import Kind
 from orchestrator.sdk.capture import attributed_run
 from orchestrator.sdk.context import current_flow_run, current_tags
 from orchestrator.sdk.drivers import Life, drive, drive_async, drive_async_generator, drive_generator
-from orchestrator.sdk.futures import Future, Submitted
+from orchestrator.sdk.futures import Future
 from orchestrator.sdk.ids import new_id
 from orchestrator.sdk.inputs import find_upstreams
+from orchestrator.sdk.jobs import Job, close_runner
 from orchestrator.sdk.journal import record
 from orchestrator.sdk.load_guard import leave_out
-from orchestrator.sdk.machines import flow_run_life, task_created, task_run_life, task_state
+from orchestrator.sdk.machines import flow_run_life, task_run_life
 from orchestrator.sdk.names import generate_name
-from orchestrator.sdk.runners.base import TaskRunner
+from orchestrator.sdk.runners.base import here
 from orchestrator.sdk.runs import FlowRun, TaskRun
 from orchestrator.sdk.session import session
 from orchestrator.sdk.states import State, StateType
+from orchestrator.sdk.task_facts import task_created
 from orchestrator.sdk.tracebacks import user_frames
 
 if TYPE_CHECKING:
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
-
-_lock = threading.Lock()
-_outside: TaskRunner | None = None  #: for what is submitted outside a flow
 
 
 # --- tasks
@@ -46,7 +42,6 @@ def call_task(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wa
     if task.kind is Kind.SYNC or (return_state and task.kind is Kind.GENERATOR):
         life = Life(task_run_life(run), run)
         state = drive(life, life.advance())
-        assert state is not None
         if state.type is StateType.COMPLETED and not return_state:
             return state._data
         return _hand_over(state, return_state)
@@ -65,10 +60,12 @@ def submit_task(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, 
     run.state.run_id = run.id
     if run.flow_run is not None:
         record(task_created(run, run.flow_run, run.state))
-    return _Job(run, run.flow_run).schedule()
+    return Job(run, run.flow_run).schedule()
 
 
 def _task_run(task: Task[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any) -> TaskRun:
+    if here.cancellation is not None:
+        here.cancellation.check()
     caller = attributed_run()  # a pool of threads that user code makes is the only flow run's
     run = TaskRun(
         task,
@@ -102,11 +99,13 @@ def submit_flow(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords, 
     """Run a flow by the task runner of the flow that submits it; see `Flow.submit`."""
     run = new_flow_run(flow, arguments, keywords, wait_for)
     run.state = State(StateType.PENDING)
-    return _Job(run, run.parent).schedule()
+    return Job(run, run.parent).schedule()
 
 
 def new_flow_run(flow: Flow[Any, Any], arguments: Arguments, keywords: Keywords, wait_for: Any = None) -> FlowRun:
     """Return a flow run that is about to live, a subflow run where this is called inside a flow."""
+    if here.cancellation is not None:
+        here.cancellation.check()
     parent = current_flow_run()
     run = FlowRun(
         flow,
@@ -133,11 +132,9 @@ def live(run: FlowRun) -> State:
     life = Life(flow_run_life(run), run)
     with nullcontext() if run.parent is not None else session(run):
         try:
-            state = drive(life, life.advance())
-            assert state is not None
-            return state
+            return drive(life, life.advance())
         finally:
-            _close_runner(run)
+            close_runner(run)
 
 
 async def live_async(run: FlowRun) -> State:
@@ -147,7 +144,7 @@ async def live_async(run: FlowRun) -> State:
         with nullcontext() if run.parent is not None else session(run):
             return await drive_async(life)
     finally:
-        _close_runner(run)
+        close_runner(run)
 
 
 async def _call_flow_async(run: FlowRun, return_state: bool) -> Any:
@@ -165,7 +162,7 @@ def _call_generator_flow(run: FlowRun) -> Generator[Any, Any, Any]:
         with nullcontext() if run.parent is not None else session(run):
             return (yield from _finish_generator(Life(flow_run_life(run), run)))
     finally:
-        _close_runner(run)
+        close_runner(run)
 
 
 async def _call_async_generator_flow(run: FlowRun) -> AsyncGenerator[Any, Any]:
@@ -175,7 +172,7 @@ async def _call_async_generator_flow(run: FlowRun) -> AsyncGenerator[Any, Any]:
                 async for item in items:
                     yield item
     finally:
-        _close_runner(run)
+        close_runner(run)
 
 
 # --- what both share
@@ -226,142 +223,3 @@ async def _finish_async_generator(life: Life) -> AsyncGenerator[Any, Any]:
     except BaseException as error:
         error.__traceback__ = user_frames(error.__traceback__)
         raise
-
-
-class _Job:
-    """A submitted run: waiting for its upstreams, then for a place, then under way (its retries' delays included)."""
-
-    __slots__ = (
-        "_begun",
-        "_context",
-        "_future",
-        "_life",
-        "_run",
-        "_runner",
-        "_sleep_seconds",
-        "_submitted",
-        "_waiting",
-    )
-
-    def __init__(self, run: TaskRun | FlowRun, owner: FlowRun | None) -> None:
-        self._run = run
-        self._future = Future(run)
-        self._context: Context = copy_context()
-        self._life: Life | None = None
-        self._begun = False
-        self._sleep_seconds: float | None = None
-        self._waiting = 0
-        self._runner = _runner_of(owner)
-        self._submitted: Submitted | None = None
-        if owner is not None:
-            with _lock:
-                if owner.submitted is None:
-                    owner.submitted = Submitted()
-                self._submitted = owner.submitted
-            self._submitted.add(self._future)
-        self._future.on_cancel(self._cancel)
-
-    def schedule(self) -> Future:
-        """Start the run once its upstreams have ended; no thread waits for them."""
-        sources = [upstream.source for upstream in self._run.upstreams or ()]
-        futures = [source for source in sources if isinstance(source, Future) and not source.done()]
-        self._waiting = len(futures)
-        if futures:
-            for future in futures:
-                future.add_done_callback(self._upstream_ended)
-        else:
-            self._runner.run(self)
-        return self._future
-
-    def _upstream_ended(self, future: Future) -> None:
-        with _lock:
-            self._waiting -= 1
-            ready = self._waiting == 0
-        if ready:
-            self._runner.run(self)
-
-    def __call__(self) -> None:
-        """Go on until the end or the next long sleep; what a task runner calls."""
-        with _lock:
-            if self._future.done():  # cancelled
-                return
-            self._begun = True
-        self._context.run(self._go)
-        if self._sleep_seconds is not None:  # not before the context was left: the next thread enters it
-            seconds, self._sleep_seconds = self._sleep_seconds, None
-            self._runner.run_later(self, seconds)
-
-    def _go(self) -> None:
-        run = self._run
-        try:
-            if self._life is None:
-                state = self._begin(run)
-            else:
-                state = drive(self._life, self._life.advance(), self._park)
-        except BaseException as error:  # a bug of the engine's: the future must not stay open for ever
-            state = State(StateType.CRASHED, message=f"The engine failed: {error!r}", data=error)
-        if state is not None:
-            self._end(state)
-
-    def _begin(self, run: TaskRun | FlowRun) -> State | None:
-        if isinstance(run, FlowRun):
-            return live(run)
-        self._life = life = Life(task_run_life(run, created=True), run)
-        return drive(life, life.advance(), self._park)
-
-    def _park(self, seconds: float) -> None:
-        self._sleep_seconds = seconds
-
-    def _end(self, state: State) -> None:
-        submitted, future = self._submitted, self._future
-        self._life = None
-        if submitted is not None and state.type in (StateType.FAILED, StateType.CRASHED):
-            submitted.failed(future)
-        try:
-            future.finish(state)
-        finally:  # whatever a callback of the user's raises
-            if submitted is not None:
-                submitted.ended(future)
-
-    def _cancel(self) -> bool:
-        with _lock:
-            if self._begun or self._future.done():
-                return False
-            self._begun = True
-        run = self._run
-        run.state = State(StateType.CANCELLED, message="Cancelled before it began")
-        run.state.run_id = run.id
-        if isinstance(run, TaskRun) and run.flow_run is not None:
-            record(task_state(run, run.flow_run, run.state))
-        self._end(run.state)
-        return True
-
-
-def _runner_of(owner: FlowRun | None) -> TaskRunner:
-    """Return the task runner of a flow run, made at its first use; outside a flow, the process's."""
-    global _outside
-    from orchestrator.sdk.runners.threads import ThreadPoolTaskRunner  # 3 ms at import, only where tasks are submitted
-
-    with _lock:
-        if owner is None:
-            _outside = _outside or ThreadPoolTaskRunner()
-            return _outside
-        if owner.runner is None:
-            pattern = owner.flow.task_runner
-            owner.runner = ThreadPoolTaskRunner() if pattern is None else pattern.duplicate()
-        return owner.runner
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()  # another thread may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _close_runner(run: FlowRun) -> None:
-    runner, run.runner = run.runner, None
-    if runner is not None:
-        runner.close()

@@ -6,15 +6,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, overload
 
 from orchestrator.sdk import terminal
 from orchestrator.sdk.interrupts import interruptible
-from orchestrator.sdk.runners.base import free_slot
+from orchestrator.sdk.runners.base import free_slot, here
 from orchestrator.sdk.states import State, StateType
 from orchestrator.sdk.tracebacks import summary, user_frames
 
 if TYPE_CHECKING:
+    from queue import SimpleQueue
+
     from typing_extensions import TypeVar
 
     from orchestrator.sdk.runs import FlowRun, TaskRun
@@ -47,7 +50,7 @@ class Future(Generic[R]):
         self._run: TaskRun | FlowRun | None = run
         self._state: State | None = None
         self._callbacks: list[Callable[[Future], object]] | None = None
-        self._canceller: Callable[[], bool] | None = None
+        self._canceller: Callable[[bool], bool] | None = None
         self._looked_at = False
 
     @property
@@ -128,14 +131,26 @@ class Future(Generic[R]):
         self._call(callback)
 
     def cancel(self) -> bool:
-        """Keep the run from starting.
+        """Cancel the run, also one that is under way.
+
+        What has not begun, or waits (for a slot, its next attempt), ends at once; code where it awaits, or waits for a
+        future. A function that executes in a thread cannot be stopped: its run ends, it is left behind with a warning.
 
         Returns:
-            Whether it was cancelled; False once it has begun.
+            Whether the run ends, or has ended, CANCELLED; False where it ended in another way.
         """
+        return self._ask_to_end(True)
+
+    def call_off(self) -> bool:
+        """Cancel the run unless it has begun. Returns whether it was cancelled."""
+        return self._ask_to_end(False)
+
+    def _ask_to_end(self, running: bool) -> bool:
         with _lock:
             canceller = self._canceller if self._state is None else None
-        return canceller is not None and canceller()
+        if canceller is not None and canceller(running):
+            return True
+        return running and self._state is not None and self._state.type is StateType.CANCELLED
 
     def finish(self, state: State) -> None:
         """Set how the run ended; the engine calls it once."""
@@ -154,8 +169,8 @@ class Future(Generic[R]):
         except Exception as error:
             terminal.write(_ERROR, f"Run '{self.name}'", f"A done callback failed: {summary(error)}")
 
-    def on_cancel(self, canceller: Callable[[], bool] | None) -> None:
-        """Say how to cancel the run; the engine calls it."""
+    def on_cancel(self, canceller: Callable[[bool], bool] | None) -> None:
+        """Say how to cancel the run, also one that is running if it is called with True; the engine calls it."""
         self._canceller = canceller
 
     def __await__(self) -> Generator[Any, None, R]:
@@ -239,12 +254,24 @@ def as_completed(futures: Iterable[Future[R]], timeout: float | None = None) -> 
         try:
             future = ended.get_nowait()
         except Empty:
-            with free_slot():
-                try:
-                    future = ended.get(timeout=_remaining(until))
-                except Empty:
-                    raise TimeoutError(f"{total - count} of {total} runs have not ended within {timeout} s.") from None
+            try:
+                future = _get(ended, _remaining(until))
+            except Empty:
+                raise TimeoutError(f"{total - count} of {total} runs have not ended within {timeout} s.") from None
         yield future
+
+
+@interruptible
+def _get(ended: SimpleQueue[Future[R]], timeout: float | None) -> Future[R]:
+    """Wait for a future; raises Empty after the timeout, CancelRequested where this thread's own run is cancelled."""
+    cancellation = here.cancellation
+    with free_slot():
+        if cancellation is None:
+            return ended.get(timeout=timeout)
+        with cancellation.waking(lambda: ended.put(None)):  # type: ignore[arg-type]
+            future = ended.get(timeout=timeout)
+            cancellation.check()
+            return future
 
 
 def _remaining(until: float | None) -> float | None:
@@ -264,14 +291,31 @@ def block_until(register: Callable[[Callable[[], None]], object], timeout: float
 
     Returns:
         Whether it was woken.
+
+    Raises:
+        CancelRequested: The run that this thread executes is cancelled.
     """
     gate = threading.Lock()
     gate.acquire()
-    register(gate.release)
+    register(partial(_open, gate))
     if gate.acquire(blocking=False):
         return True
+    seconds = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+    cancellation = here.cancellation
     with free_slot():
-        return gate.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        if cancellation is None:
+            return gate.acquire(timeout=seconds)
+        with cancellation.waking(partial(_open, gate)):
+            woken = gate.acquire(timeout=seconds)
+            cancellation.check()
+            return woken
+
+
+def _open(gate: threading.Lock) -> None:
+    try:
+        gate.release()
+    except RuntimeError:  # opened already
+        pass
 
 
 async def wait_in_loop(register: Callable[[Callable[[], None]], object]) -> None:
@@ -333,12 +377,12 @@ class Submitted:
                 return
         wake()
 
-    def cancel(self) -> None:
-        """Cancel everything that has not begun."""
+    def cancel(self, running: bool = False) -> None:
+        """Cancel everything that has not begun, or that is running too."""
         with _lock:
             going = list(self._going)
         for future in going:
-            future.cancel()
+            _ = future.cancel() if running else future.call_off()
 
     def unhandled(self) -> list[Future]:
         """Return the failed runs that nobody looked at, in the order of their submission (ids rise with time)."""

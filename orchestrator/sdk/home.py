@@ -47,6 +47,21 @@ class Home:
         return self.root / "ingest.lock"
 
     @property
+    def limits(self) -> Path:
+        """JSON that names the tags which any team limits; no file: none."""
+        return self.root / "limits.json"
+
+    @property
+    def control_socket(self) -> Path:
+        """Unix socket (0600) of the helper that answers questions while no server runs."""
+        return self.root / "control.sock"
+
+    @property
+    def control_lock(self) -> Path:
+        """Held (flock) by that helper, and before it by whoever starts it."""
+        return self.root / "control.lock"
+
+    @property
     def secret_key(self) -> Path:
         """Django's SECRET_KEY (0600)."""
         return self.root / "secret.key"

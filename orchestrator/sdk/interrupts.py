@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, NoReturn, TypeVar
 
+from orchestrator.sdk.cancellation import CancelRequested
 from orchestrator.sdk.causes import CANCELLED, OF_REASON, Cause
 from orchestrator.sdk.states import StateType
 from orchestrator.sdk.tracebacks import is_engine
@@ -38,6 +39,8 @@ def describe_interrupt(error: BaseException, is_root: bool) -> tuple[StateType, 
     """Return the state's type and message for a run that an interrupt has ended."""
     if type(error).__name__ == "CancelledError" and not is_root:  # asyncio's; importing asyncio costs 40 ms
         return StateType.CANCELLED, "Cancelled by the event loop"
+    if isinstance(error, CancelRequested):
+        return StateType.CANCELLED, "Cancelled by the code that submitted it"
     if isinstance(error, Terminated) or sigterm.received:
         if stop_reason() == CANCELLED:
             return StateType.CANCELLED, "Cancelled on request"

@@ -91,6 +91,17 @@ class Journal:
         """Whether there is a file."""
         return self._fd >= 0
 
+    @property
+    def sequence(self) -> int:
+        """The number of the last fact."""
+        return self._n
+
+    def ring(self) -> None:
+        """Wake whoever brings this journal in, should they have missed the last fact."""
+        with _lock:
+            if self._bell is not None:
+                self._bell.ring(time.monotonic_ns())
+
     def record(self, fact: Fact) -> None:
         """Append a fact. Never raises; see the module's `record`."""
         fact.n = 0
@@ -255,7 +266,7 @@ class Journal:
         return str(self._home.journals) if self._home is not None else "ORCHESTRATOR_HOME"
 
 
-# One for all journals, so that a fork can hold it. Reentrant: a signal handler may record while its own thread writes.
+# One for all journals: a fork can hold it. Reentrant: a signal handler may record while its own thread writes.
 _lock = threading.RLock()
 _journal = Journal()
 
@@ -369,8 +380,7 @@ def _say(line: str) -> None:
 
 
 def _before_fork() -> None:
-    # So that no other thread is in the middle of making a segment, whose lock the child would keep unknowingly.
-    _lock.acquire()
+    _lock.acquire()  # no other thread is making a segment, whose lock the child would keep unknowingly
 
 
 def _after_fork_in_parent() -> None:

@@ -30,15 +30,15 @@ def run_in_fresh_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(make())
+        return asyncio.run(_cancellable(make()))
     results: list[T] = []
     errors: list[BaseException] = []
-    slots = here.slots
+    place, cancellation = here.place, here.cancellation
 
     def work() -> None:
-        here.slots = slots
+        here.place, here.cancellation = place, cancellation
         try:
-            results.append(asyncio.run(make()))
+            results.append(asyncio.run(_cancellable(make())))
         except BaseException as error:
             errors.append(error)
 
@@ -48,6 +48,28 @@ def run_in_fresh_loop(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+async def _cancellable(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine that ends at its await point when the run that this thread executes is cancelled."""
+    cancellation = here.cancellation
+    if cancellation is None:
+        return await coroutine
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def cancel() -> None:
+        try:
+            loop.call_soon_threadsafe(task.cancel)
+        except RuntimeError:  # the loop was closed: the coroutine has ended
+            pass
+
+    try:
+        with cancellation.waking(cancel):
+            return await coroutine
+    except BaseException:
+        coroutine.close()  # where it was cancelled before it began
+        raise
 
 
 async def await_function(run: FlowRun | TaskRun) -> Outcome:

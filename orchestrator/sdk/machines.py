@@ -10,7 +10,21 @@ import os
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeAlias
 
-from orchestrator.sdk.effects import CALL, COERCE, JOIN, RESOLVE, Effect, Invoke, Join, Outcome, Say, Sleep
+from orchestrator.sdk.cancellation import CancelRequested
+from orchestrator.sdk.effects import (
+    ASK_SLOT,
+    CALL,
+    COERCE,
+    JOIN,
+    RESOLVE,
+    WAIT_FOR_SLOT,
+    Effect,
+    Invoke,
+    Join,
+    Outcome,
+    Say,
+    Sleep,
+)
 from orchestrator.sdk.endings import ending_of, error_fact, flow_ending
 from orchestrator.sdk.events import (
     Error,
@@ -27,6 +41,7 @@ from orchestrator.sdk.parameters import recorded
 from orchestrator.sdk.retries import delay_before
 from orchestrator.sdk.runs import FlowRun, Run, TaskRun
 from orchestrator.sdk.states import State, StateType
+from orchestrator.sdk.task_facts import task_created, task_state
 from orchestrator.sdk.tracebacks import summary
 
 Machine: TypeAlias = Generator[Effect | Fact, Any, State]
@@ -87,6 +102,9 @@ def _task_attempts(run: TaskRun, created: bool) -> Generator[Effect | Fact, Any,
     run.start_us = state.timestamp_us
     if task.task_run_name is not None:
         yield from _name_run(run, task.task_run_name)
+    if run.tags and run.flow_run is not None and (yield from _waited_for_slot(run, created)):
+        state, created = State(StateType.RUNNING), True
+        run.start_us = state.timestamp_us
     yield from _enter_task_state(run, state, created)
     if task.hooks:
         yield from _run_hooks(task.hooks.get(StateType.RUNNING), task, run, state)
@@ -103,7 +121,22 @@ def _task_attempts(run: TaskRun, created: bool) -> Generator[Effect | Fact, Any,
         if seconds:
             yield Sleep(seconds)
         run.attempt += 1
+        if run.tags and run.flow_run is not None:
+            yield from _waited_for_slot(run, True)
         yield from _enter_task_state(run, State(StateType.RUNNING, "Retrying"), True)
+
+
+def _waited_for_slot(run: TaskRun, created: bool) -> Generator[Effect | Fact, Any, bool]:
+    """Take a slot of each limited tag for an attempt that is about to begin; return whether it had to wait."""
+    reason = yield ASK_SLOT
+    if not reason:
+        return False
+    if not created:
+        yield from _enter_task_state(run, State(StateType.PENDING), False)
+    waiting = State(StateType.SCHEDULED, "AwaitingConcurrencySlot", reason)
+    yield from _enter_task_state(run, waiting, True)
+    yield WAIT_FOR_SLOT
+    return True
 
 
 def _wants_retry(run: TaskRun, state: State) -> Generator[Effect | Fact, Any, bool]:
@@ -128,48 +161,6 @@ def _enter_task_state(run: TaskRun, state: State, created: bool, until: int = 0)
         yield task_created(run, flow_run, state)
         return
     yield task_state(run, flow_run, state, until)
-
-
-def task_state(run: TaskRun, flow_run: FlowRun, state: State, until: int = 0) -> TaskRunState:
-    """Return the fact that a task run entered a state."""
-    fact = TaskRunState(
-        run=flow_run.id,
-        attempt=run.flow_attempt,
-        id=run.id,
-        task_attempt=run.attempt,
-        type=state.type,
-        name=state.name,
-        message=state.message,
-    )
-    if until:
-        fact.until = until
-    if state.type is StateType.RUNNING:
-        fact.run_name = run.name if run.task.task_run_name is not None else ""
-    elif state.type not in (StateType.COMPLETED, StateType.PENDING):  # NotReady is the upstream's error
-        fact.error = error_fact(state)
-    return fact
-
-
-def task_created(run: TaskRun, flow_run: FlowRun, state: State) -> TaskRunCreated:
-    """Return the fact that creates a task run in its first state."""
-    fact = TaskRunCreated(
-        run=flow_run.id,
-        attempt=run.flow_attempt,
-        id=run.id,
-        task=run.task.name,
-        key=run.key,
-        index=run.index,
-        name=run.name,
-        type=state.type,
-        state=state.name,
-    )
-    if run.tags:
-        fact.tags = sorted(run.tags)
-    if run.inputs:
-        fact.inputs = run.inputs
-    if run.task.retries:
-        fact.max_retries = run.task.retries
-    return fact
 
 
 # --- flow runs
@@ -201,7 +192,7 @@ def flow_run_life(run: FlowRun) -> Machine:
         state = ending_of(run, Outcome(error=error))
         if not announced:
             yield from _announce(run)
-        yield Join(cancel=True, wait=False)
+        yield Join(cancel=True, wait=False, running=isinstance(error, CancelRequested))
     if run.on_concluded is not None:
         run.on_concluded()
     yield from _enter_flow_state(run, state)
@@ -285,7 +276,7 @@ def _one_flow_attempt(run: FlowRun) -> Generator[Effect | Fact, Any, State]:
     outcome: Outcome = yield CALL
     crashed = outcome.error is not None and not isinstance(outcome.error, Exception)
     if crashed or outcome.timed_out:
-        yield Join(cancel=True, wait=False)
+        yield Join(cancel=True, wait=False, running=isinstance(outcome.error, CancelRequested))
     elif outcome.error is not None:
         yield Join(cancel=True)
     elif not (yield JOIN):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,13 +12,14 @@ from orchestrator.sdk import capture, terminal
 from orchestrator.sdk.callables import Kind
 from orchestrator.sdk.context import current
 from orchestrator.sdk.deadlines import call_within
-from orchestrator.sdk.effects import Call, Coerce, Invoke, Join, Outcome, Resolve, Say, Sleep
+from orchestrator.sdk.effects import AskSlot, Call, Coerce, Invoke, Join, Outcome, Resolve, Say, Sleep, WaitForSlot
 from orchestrator.sdk.events import FlowRunCreated, FlowRunSnapshot, FlowRunState, TaskRunCreated, TaskRunState
 from orchestrator.sdk.futures import Future, block_until
 from orchestrator.sdk.inputs import put_in
 from orchestrator.sdk.interrupts import Deadline, interruptible
 from orchestrator.sdk.journal import record
 from orchestrator.sdk.parameters import coerce
+from orchestrator.sdk.runners.base import here
 from orchestrator.sdk.runs import FlowRun, TaskRun
 from orchestrator.sdk.tracebacks import hide_engine
 
@@ -169,7 +171,7 @@ def join(effect: Join, run: FlowRun) -> bool:
     if submitted is None:
         return True
     if effect.cancel:
-        submitted.cancel()
+        submitted.cancel(effect.running)
     if not effect.wait:
         return False
     remaining = None if run.deadline is None else max(0.0, run.deadline - time.monotonic())
@@ -178,7 +180,40 @@ def join(effect: Join, run: FlowRun) -> bool:
 
 @interruptible
 def _sleep(effect: Sleep, run: FlowRun | TaskRun) -> None:
-    time.sleep(effect.seconds)
+    if here.cancellation is None:
+        time.sleep(effect.seconds)
+    else:
+        block_until(lambda wake: None, effect.seconds)
+
+
+@interruptible
+def _ask_slot(effect: AskSlot, run: TaskRun) -> str:
+    from orchestrator.sdk import control  # only for task runs with tags
+
+    if not control.may_be_limited(run):
+        return ""
+    cancellation = here.cancellation
+    try:
+        # A cancelled run is reached here: the asking ends soon by itself.
+        with nullcontext() if cancellation is None else cancellation.waking(lambda: None):
+            reason = control.ask(run)
+            if cancellation is not None:
+                cancellation.check()
+            return reason
+    except BaseException:
+        control.withdraw(run)
+        raise
+
+
+@interruptible
+def _wait_for_slot(effect: WaitForSlot, run: TaskRun) -> None:
+    from orchestrator.sdk import control  # loaded by the asking
+
+    try:
+        block_until(partial(control.wait, run))
+    except BaseException:
+        control.withdraw(run)
+        raise
 
 
 BLOCKING: dict[type, Callable[[Any, Any], Any]] = {
@@ -187,4 +222,6 @@ BLOCKING: dict[type, Callable[[Any, Any], Any]] = {
     Resolve: _resolve,
     Join: join,
     Sleep: _sleep,
+    AskSlot: _ask_slot,
+    WaitForSlot: _wait_for_slot,
 }

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.sdk.effects import Call, Coerce, Invoke, Join, Outcome, Resolve, Say, Sleep
+from orchestrator.sdk.cancellation import CancelRequested
+from orchestrator.sdk.effects import AskSlot, Call, Coerce, Invoke, Join, Outcome, Resolve, Say, Sleep, WaitForSlot
 from orchestrator.sdk.events import FlowRunCreated, FlowRunSnapshot, FlowRunState, TaskRunCreated, TaskRunState
 from orchestrator.sdk.flows import Flow, flow
 from orchestrator.sdk.machines import Machine, flow_run_life, task_run_life
@@ -304,3 +305,54 @@ def test_subflow_has_a_task_run_that_stands_for_it_in_its_parent():
     created = next(effect for effect in effects if isinstance(effect, FlowRunCreated))
     assert (created.parent, created.parent_task_run) == ("f-1", "t-9")
     assert [effect.name for effect in effects if isinstance(effect, TaskRunState)] == ["Running", "Completed"]
+
+
+# --- slots of limited tags
+
+
+def tagged_run(**options: Any) -> TaskRun:
+    tagged = task(tags=["database"], **options)(lambda: None)
+    return TaskRun(tagged, (), {}, id="task-run", tags=tagged.tags, flow_run=_flow_run(parent))
+
+
+def test_granted_slot_is_no_state():
+    played = Played(task_run_life(tagged_run()))
+    assert isinstance(played.next(), AskSlot)
+    assert played.next().state == "Running"
+    assert isinstance(played.next(), Call)
+
+
+def test_slot_that_is_waited_for_is_a_state_and_the_start_comes_after():
+    run = tagged_run()
+    played = Played(task_run_life(run))
+    asked = played.until(AskSlot)
+    played.answer("Waits for a slot of tag 'database'")
+    effects = [asked, *(played.next() for _ in range(3))]
+    assert [type(effect) for effect in effects] == [AskSlot, TaskRunCreated, TaskRunState, WaitForSlot]
+    assert (effects[1].state, effects[2].type, effects[2].name) == ("Pending", "SCHEDULED", "AwaitingConcurrencySlot")
+    assert effects[2].message == "Waits for a slot of tag 'database'"
+    assert (played.next().name, type(played.next())) == ("Running", Call)
+
+
+def test_each_attempt_asks_and_none_between_them():
+    played = Played(task_run_life(tagged_run(retries=1, retry_delay_seconds=3)))
+    played.until(Call)
+    played.answer(Outcome(error=ValueError("boom")))
+    kinds = [type(effect) for effect in (played.until(Sleep), played.next(), played.next(), played.next())]
+    assert kinds == [Sleep, AskSlot, TaskRunState, Call]
+
+
+def test_task_outside_a_flow_takes_no_slot():
+    tagged = task(tags=["database"])(lambda: None)
+    played = Played(task_run_life(TaskRun(tagged, (), {}, id="task-run", tags=tagged.tags)))
+    assert isinstance(played.next(), Call)
+
+
+def test_waiting_that_is_cancelled_ends_the_run():
+    life = task_run_life(tagged_run(), created=True)
+    played = Played(life)
+    played.until(AskSlot)
+    played.answer("full")
+    played.until(WaitForSlot)
+    ending = life.throw(CancelRequested())
+    assert (ending.type, ending.error) == ("CANCELLED", None)

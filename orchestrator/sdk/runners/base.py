@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from orchestrator.sdk.cancellation import Cancellation
+
 Job: TypeAlias = Callable[[], None]
 
 
@@ -15,6 +17,8 @@ class TaskRunner:
 
     A flow's `task_runner` is a pattern: every flow run works with a `duplicate` of its own.
     """
+
+    can_park: bool = True  #: whether a job may return while it waits, to be run again by another thread
 
     def duplicate(self) -> TaskRunner:
         """Return a fresh runner with the same settings."""
@@ -33,36 +37,43 @@ class TaskRunner:
         raise NotImplementedError
 
 
-class Slots:
-    """A pool whose worker threads can give up their place while they wait."""
+class Place:
+    """A worker thread's place in its pool, which it can give up while it waits."""
+
+    __slots__ = ()
 
     def free(self) -> None:
-        """Give up this thread's place."""
+        """Give up the place."""
         raise NotImplementedError
 
     def take(self) -> None:
         """Take a place again, waiting for one."""
         raise NotImplementedError
 
+    def leave(self) -> None:
+        """Give the place to another thread for good: what executes in this one is left behind."""
+        raise NotImplementedError
+
 
 class _Here(threading.local):
-    slots: Slots | None = None
+    place: Place | None = None
+    cancellation: Cancellation | None = None
 
 
-here = _Here()  #: the pool that this thread works for
+here = _Here()  #: the place that this thread holds in a pool, and whether what it executes is to end
 
 
 @contextmanager
 def free_slot() -> Iterator[None]:
     """Give up this worker thread's place in its pool inside the block; does nothing in other threads."""
-    slots = here.slots
-    if slots is None:
+    place = here.place
+    if place is None:
         yield
         return
-    here.slots = None  # what blocks inside the block has no place to give up
-    slots.free()
+    here.place = None  # what blocks inside the block has no place to give up
+    place.free()
     try:
         yield
     finally:
-        slots.take()
-        here.slots = slots
+        place.take()
+        here.place = place

@@ -11,6 +11,8 @@ from orchestrator.sdk.runners.base import Job, TaskRunner
 class InlineTaskRunner(TaskRunner):
     """Executes every task when it is submitted, one after the other."""
 
+    can_park = False
+
     def duplicate(self) -> InlineTaskRunner:
         """Return a fresh runner."""
         return InlineTaskRunner()

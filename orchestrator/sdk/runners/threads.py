@@ -6,13 +6,13 @@ import os
 import threading
 from collections import deque
 
-from orchestrator.sdk.runners.base import Job, Slots, TaskRunner, here
+from orchestrator.sdk.runners.base import Job, Place, TaskRunner, here
 from orchestrator.sdk.timers import call_later
 
 DEFAULT_MAX_WORKERS = 32
 
 
-class ThreadPoolTaskRunner(TaskRunner, Slots):
+class ThreadPoolTaskRunner(TaskRunner):
     """Executes tasks in threads, at most `max_workers` at a time.
 
     A worker whose task blocks by waiting for a future gives up its place meanwhile and another takes it, so that tasks
@@ -30,7 +30,7 @@ class ThreadPoolTaskRunner(TaskRunner, Slots):
         self._lock = threading.Lock()
         self._free_places = self.max_workers
         self._jobs: deque[Job] = deque()
-        self._returning: deque[threading.Lock] = deque()  # workers that gave up their place and want one again
+        self._returning: deque[_WorkerPlace] = deque()  # workers that gave up their place and want one again
         self._idle: list[_Mailbox] = []
         self._closed = False
         self._threads = 0
@@ -64,27 +64,46 @@ class ThreadPoolTaskRunner(TaskRunner, Slots):
         for mailbox in idle:
             mailbox.put(None)
 
-    def free(self) -> None:
+    def free(self, place: _WorkerPlace) -> None:
         """Give up a worker's place."""
         with self._lock:
+            if place.is_left:
+                return
+            place.is_held = False
             mailbox = self._pass_on()
         self._start(mailbox)
 
-    def take(self) -> None:
+    def take(self, place: _WorkerPlace) -> None:
         """Take a place again; those who want theirs back come before new jobs."""
         with self._lock:
+            if place.is_left:
+                return
             if self._free_places:
                 self._free_places -= 1
+                place.is_held = True
                 return
-            gate = threading.Lock()
-            gate.acquire()
-            self._returning.append(gate)
-        gate.acquire()
+            self._returning.append(place)
+        place.gate.acquire()
+
+    def leave(self, place: _WorkerPlace) -> None:
+        """Replace a worker whose job is left behind: it takes no more jobs, and another thread takes its place."""
+        mailbox = None
+        with self._lock:
+            if place.is_left:
+                return
+            place.is_left = True
+            self._threads -= 1
+            if place.is_held:
+                mailbox = self._pass_on()
+            elif place in self._returning:
+                self._returning.remove(place)
+                place.gate.release()
+        self._start(mailbox)
 
     def _pass_on(self) -> _Mailbox | None:
         """Give a place that is held to whoever wants it. Returns a mailbox to start."""
         if self._returning:
-            self._returning.popleft().release()
+            self._returning.popleft().give()
         elif self._jobs:
             return self._assign(self._jobs.popleft())
         else:
@@ -115,28 +134,64 @@ class ThreadPoolTaskRunner(TaskRunner, Slots):
                 self._free_places += 1
 
     def _work(self, mailbox: _Mailbox) -> None:
-        here.slots = self
+        here.place = place = _WorkerPlace(self)
         job = mailbox.job
         while job is not None:
+            place.is_held = True
             mailbox.job = None
             job()
-            job = self._next(mailbox)
+            job = self._next(mailbox, place)
             if job is None:
+                if place.is_left:
+                    return
                 job = mailbox.get()
 
-    def _next(self, mailbox: _Mailbox) -> Job | None:
+    def _next(self, mailbox: _Mailbox, place: _WorkerPlace) -> Job | None:
         with self._lock:
+            if place.is_left:
+                return None
             if self._returning:
-                self._returning.popleft().release()
+                self._returning.popleft().give()
             elif self._jobs:
                 return self._jobs.popleft()
             else:
                 self._free_places += 1
+            place.is_held = False
             if self._closed:
                 mailbox.put(None)
             else:
                 self._idle.append(mailbox)
         return None
+
+
+class _WorkerPlace(Place):
+    """A worker's place. Its attributes change under the pool's lock, or in its own thread while nobody knows of it."""
+
+    __slots__ = ("_pool", "gate", "is_held", "is_left")
+
+    def __init__(self, pool: ThreadPoolTaskRunner) -> None:
+        self._pool = pool
+        self.is_held = True
+        self.is_left = False
+        self.gate = threading.Lock()  #: closed but for the moment in which the place is given back
+        self.gate.acquire()
+
+    def free(self) -> None:
+        """Give up the place."""
+        self._pool.free(self)
+
+    def take(self) -> None:
+        """Take a place again, waiting for one."""
+        self._pool.take(self)
+
+    def leave(self) -> None:
+        """Let another thread have the place for good."""
+        self._pool.leave(self)
+
+    def give(self) -> None:
+        """Hand a place to this worker, which waits for one."""
+        self.is_held = True
+        self.gate.release()
 
 
 class _Mailbox:
