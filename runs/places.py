@@ -13,8 +13,10 @@ class Occupant:
     run_id: UUID
     attempt: int
     label: str  #: how people call it: its name and its flow or deployment
+    reruns: bool = False  #: if it crashes it is run again
     since: float = field(default_factory=time.monotonic)
     stopping: bool = False
+    kill_at: float = 0.0  #: monotonic time at which its host should have ended it, where it is being stopped
     pid: int = 0  #: of its process, which leads a group of its own; 0 until it has started
 
 

@@ -21,7 +21,10 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from orchestrator.sdk.host_protocol import FromHost, Ready, RunExited, Started, Stop
+from orchestrator.sdk.boot import boot_seconds
+from orchestrator.sdk.causes import CANCELLED, LEASE_LOST, SERVER_STOPPED
+from orchestrator.sdk.host_protocol import Extend, FromHost, Ready, RunExited, Started, Stop
+from orchestrator.sdk.processes import kill_marked, mark_of
 from runs import bells
 from runs.host_client import RunHost
 from runs.launch import run_environment
@@ -33,6 +36,8 @@ from runs.supervision.base import Assignment, Supervision, Unreachable
 TELL_AFTER_SECONDS: Final = 0.4
 HOST_RETRY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 0.5  # between SIGTERM and SIGKILL of runs that a stopping worker cannot wait for
+HOST_SLACK_SECONDS: Final = 2.0  # for a host to do as it is told
+RENEW_RETRY_SECONDS: Final = 1.0  # until leases are tried to be extended again that could not be
 HOST_END_SECONDS: Final = 3.0
 HELD_SECONDS: Final = 60.0  # bells for later than this are left to the tick, which sends each again in time
 READY_FD: Final = "ORCHESTRATOR_READY_FD"
@@ -96,7 +101,7 @@ class RunWorker:
         while not hurry() and (left := deadline - time.monotonic()) > 0 and not self.places.wait_empty(min(left, 0.2)):
             pass
         for occupant in self.places.occupants():
-            self._stop_run(occupant, "server stopped", STOP_SECONDS, again=True)
+            self._stop_run(occupant, SERVER_STOPPED, STOP_SECONDS, again=True)
         self.places.wait_empty(STOP_SECONDS + 1.0)
         self._stopped.set()
         self._wake.set()
@@ -166,10 +171,11 @@ class RunWorker:
         """Claim until every place is taken or nothing is due; then listen only if a place is free."""
         while self.places.free and self._host_ready.is_set():
             with self._claiming:
+                asked_at = boot_seconds()  # before the claim: its lease began no earlier
                 assignment = None if self._draining.is_set() else self._supervision.claim()
                 if assignment is None:
                     break
-                self._run(assignment)
+                self._run(assignment, asked_at)
         self.listening.set_open(self.places.free > 0 and not self._draining.is_set())
 
     def _pass_on(self) -> None:
@@ -183,15 +189,17 @@ class RunWorker:
             for queue in set(due):
                 bells.send(queue)
 
-    def _run(self, assignment: Assignment) -> None:
-        run_id = assignment.run_id
+    def _run(self, assignment: Assignment, asked_at: float) -> None:
+        run_id, start = assignment.run_id, assignment.start
+        if assignment.reruns:
+            start.lease_until = asked_at + self._supervision.leases.length
         is_here = run_id in self.places
-        self.places.take(Occupant(run_id, assignment.attempt, assignment.label))
+        self.places.take(Occupant(run_id, assignment.attempt, assignment.label, assignment.reruns))
         try:
             assert self._host is not None
             if is_here:  # an attempt that was given up during an outage must not run beside its successor
-                self._host.send(Stop(run=str(run_id), grace_seconds=0.0, reason="its worker lost its lease"))
-            self._host.send(assignment.start)
+                self._host.send(Stop(run=str(run_id), grace_seconds=0.0, reason=LEASE_LOST))
+            self._host.send(start)
         except OSError:  # the host died: its reader starts another
             self.places.leave(run_id)
             self._supervision.release(assignment)
@@ -223,13 +231,11 @@ class RunWorker:
     def _on_host_gone(self) -> None:
         """The host died: its runs died with it (the kernel kills them), and their journals say so to ingest.
 
-        What those runs had started themselves outlives them, as no signal told it: it is in their groups.
+        What those runs had started themselves outlives them, as no signal told it.
         """
         self._host_ready.clear()
         for occupant in self.places.clear():
-            if occupant.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(occupant.pid, signal.SIGKILL)
+            _kill(occupant)
             _log.error("Flow run %s lost its run host", occupant.label)
         if self._stopped.is_set():
             return
@@ -246,6 +252,7 @@ class RunWorker:
         if self._host is None or (occupant.stopping and not again):
             return
         occupant.stopping = True
+        occupant.kill_at = time.monotonic() + grace_seconds + HOST_SLACK_SECONDS
         try:
             self._host.send(Stop(run=str(occupant.run_id), grace_seconds=grace_seconds, reason=reason))
         except OSError:  # the host is gone, and the run with it
@@ -254,23 +261,47 @@ class RunWorker:
     # Leases
 
     def _lease_loop(self) -> None:
+        extended = True
         try:
             while not self._stopped.is_set():
-                self._look.wait(self._supervision.leases.renew)
+                self._look.wait(self._supervision.leases.renew if extended else RENEW_RETRY_SECONDS)
                 self._look.clear()
+                extended = False
                 with _surviving("extend leases"):
                     self._renew()
+                    extended = True
+                self._kill_unheeded()
         finally:
             self._supervision.end_thread()
 
     def _renew(self) -> None:
         occupants = {occupant.run_id: occupant for occupant in self.places.occupants()}
+        asked_at = boot_seconds()
         renewal = self._supervision.renew({run_id: occupant.attempt for run_id, occupant in occupants.items()})
         grace = self._supervision.leases.cancel_grace
         for run_id in renewal.cancel:
-            self._stop_run(occupants[run_id], "cancelled", grace)
+            self._stop_run(occupants[run_id], CANCELLED, grace)
         for run_id in renewal.lost:
-            self._stop_run(occupants[run_id], "its worker lost its lease", grace)
+            self._stop_run(occupants[run_id], LEASE_LOST, grace)
+        for run_id, occupant in occupants.items():
+            if occupant.reruns and run_id not in renewal.lost:
+                self._extend(occupant, asked_at + self._supervision.leases.length)
+
+    def _extend(self, occupant: Occupant, lease_until: float) -> None:
+        """Tell the host how long a run that would be run again may go on: it ends the run by then, come what may."""
+        if self._host is None:
+            return
+        try:
+            self._host.send(Extend(run=str(occupant.run_id), attempt=occupant.attempt, lease_until=lease_until))
+        except OSError:  # the host is gone, and the run with it
+            pass
+
+    def _kill_unheeded(self) -> None:
+        """Kill what a host does not stop that was told to: it may be standing still."""
+        now = time.monotonic()
+        for occupant in self.places.occupants():
+            if occupant.stopping and occupant.kill_at < now:
+                _kill(occupant)
 
     def _tell_endings(self) -> None:
         """Say how runs ended, once their last facts had a moment to be brought in."""
@@ -284,6 +315,14 @@ class RunWorker:
             occupant = ending.occupant
             name = names.get(occupant.run_id, "ended")
             _log.info("Flow run %s: %s after %s", occupant.label, name, duration(ending.at - occupant.since))
+
+
+def _kill(occupant: Occupant) -> None:
+    """Kill a run's processes without its host, as far as they are known."""
+    if occupant.pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(occupant.pid, signal.SIGKILL)
+    kill_marked(mark_of(str(occupant.run_id), occupant.attempt))
 
 
 @contextlib.contextmanager

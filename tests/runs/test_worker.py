@@ -1,5 +1,7 @@
 """A worker's threads and places, beside a host that only notes what it is told. Real hosts: `tests/server`."""
 
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,17 +9,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
 from flows.models import Deployment, Flow, WorkQueue
-from orchestrator.sdk.host_protocol import Start, Stop
+from orchestrator.sdk.boot import boot_seconds
+from orchestrator.sdk.causes import CANCELLED, LEASE_LOST
+from orchestrator.sdk.host_protocol import Extend, Start, Stop
 from orchestrator.sdk.states import StateType
 from runs import actions, claims
 from runs.models import Attempt, FlowRun, Trigger, Worker
 from runs.supervision import database
 from runs.supervision.database import DatabaseSupervision
-from runs.worker import HELD_SECONDS, RunWorker
+from runs.worker import HELD_SECONDS, HOST_SLACK_SECONDS, RunWorker
 from teams.models import Team
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -143,3 +148,35 @@ def test_bells_for_much_later_are_left_to_the_tick(worker: RunWorker) -> None:
     assert worker._later == []
     worker.ring("q", now + timedelta(seconds=HELD_SECONDS / 2))
     assert len(worker._later) == 1
+
+
+def test_a_run_that_would_be_run_again_has_to_end_before_its_lease_lapses(
+    worker: RunWorker, make_run: Callable[[], FlowRun]
+) -> None:
+    make_run()
+    make_run()
+    Deployment.objects.update(crash_retries=1)
+    before = boot_seconds()
+    worker._fill()
+    first, second = told(worker)
+    assert before + settings.LEASE_SECONDS <= first.lease_until <= boot_seconds() + settings.LEASE_SECONDS
+    FlowRun.objects.filter(pk=second.run).delete()
+    time_asked = boot_seconds()
+    worker._renew()
+    stop, extend = told(worker)[2:]
+    assert (stop.run, stop.reason) == (second.run, LEASE_LOST)
+    assert isinstance(extend, Extend)
+    assert (extend.run, extend.attempt) == (first.run, 1)
+    assert extend.lease_until >= time_asked + settings.LEASE_SECONDS
+
+
+def test_a_run_whose_host_stands_still_is_stopped_without_it(
+    worker: RunWorker, make_run: Callable[[], FlowRun]
+) -> None:
+    run = make_run()
+    worker._fill()
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    worker.places.began(run.pk, process.pid)
+    worker._stop_run(worker.places.occupants()[0], CANCELLED, -HOST_SLACK_SECONDS)
+    worker._kill_unheeded()
+    assert process.wait(5) == -signal.SIGKILL
