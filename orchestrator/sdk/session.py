@@ -1,4 +1,4 @@
-"""While a process has flow runs going on, what they print and log is recorded, and SIGTERM becomes an ending."""
+"""While a process has flow runs going on, what they print, log and use is recorded, and SIGTERM becomes an ending."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestrator.sdk import capture, log_capture
+from orchestrator.sdk import capture, log_capture, sampling
 from orchestrator.sdk.interrupts import sigterm
 from orchestrator.sdk.runs import FlowRun
 
@@ -24,9 +24,11 @@ def session(root: FlowRun) -> Iterator[None]:
             log_capture.start()
     capture.start(root)
     armed = sigterm.arm()
+    sampler = sampling.start(root)
     try:
         yield
     finally:
+        sampling.stop(sampler)
         capture.stop(root)
         with _lock:
             _count -= 1
