@@ -6,12 +6,13 @@ They know nothing of runs: changing one is `runs.actions.change_calendar`, which
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from flows.actions import checked_name
 from flows.calendars import (
     BusinessCalendar,
+    WantedDaysOff,
     checked_country,
     checked_days_off,
     checked_weekend,
@@ -33,6 +34,32 @@ def create_calendar(team: Team, *, name: str, user: User | None = None, **values
         ValidationError: By field; for a name that is taken, too.
     """
     return _save_calendar(Calendar(team=team, name=name), {"country": "", "subdivision": "", **values})
+
+
+def calendar_with(team: Team, wanted: WantedDaysOff, *, user: User | None = None) -> Calendar:
+    """Return the team's calendar for these days off; made where there is none (one query where it is there).
+
+    Raises:
+        ValidationError: The calendar of that name is about something else (`holidays`).
+    """
+    named = Calendar.objects.filter(team=team, slug=slug_of(wanted.name))
+    found = named.first()
+    if found is None:
+        try:
+            with transaction.atomic():  # a savepoint: two people may ask for it at once
+                return create_calendar(
+                    team, name=wanted.name, user=user, country=wanted.country, subdivision=wanted.subdivision,
+                    weekend=wanted.weekend,
+                )  # fmt: skip
+        except (IntegrityError, ValidationError):
+            found = named.first()
+            if found is None:
+                raise
+    if (found.country, found.subdivision, bool(found.weekend)) != (wanted.country, wanted.subdivision, wanted.weekends):
+        raise ValidationError(
+            {"holidays": f"The calendar “{found.name}” has other days off by now. Name the calendar that you want."}
+        )
+    return found
 
 
 def change_calendar(calendar: Calendar, *, user: User | None = None, **changes: Any) -> Calendar:
@@ -64,8 +91,28 @@ def delete_calendar(calendar: Calendar, *, user: User | None = None) -> None:
         calendar.delete()
 
 
+def tried_calendar(**values: Any) -> BusinessCalendar:
+    """Return what a calendar with these values would be (those of `change_calendar`); keeps nothing.
+
+    Raises:
+        ValidationError: By field.
+    """
+    return BusinessCalendar.of(_lay_over(Calendar(name="calendar"), {"country": "", "subdivision": "", **values}))
+
+
 def _save_calendar(calendar: Calendar, changes: dict[str, Any]) -> Calendar:
     """Lay checked changes over a calendar and save it. Raises ValidationError by field."""
+    _lay_over(calendar, changes)
+    taken = Calendar.objects.filter(team=calendar.team_id, slug=slug_of(calendar.name)).exclude(pk=calendar.pk)
+    if taken.exists():
+        raise ValidationError({"name": f"There is a calendar called “{calendar.name}” already. Choose another name."})
+    calendar.__dict__.pop("value", None)  # its cached value is that of before
+    calendar.save()
+    return calendar
+
+
+def _lay_over(calendar: Calendar, changes: dict[str, Any]) -> Calendar:
+    """Set checked changes on a calendar. Raises ValidationError by field."""
     if unknown := sorted(set(changes) - set(_FIELDS)):
         has = ", ".join(_FIELDS)
         raise ValidationError({unknown[0]: f"A calendar has no “{unknown[0]}” to change. It has {has}."})
@@ -83,12 +130,7 @@ def _save_calendar(calendar: Calendar, changes: dict[str, Any]) -> Calendar:
         calendar.days_off = checked_days_off(changes["days_off"])
     if "working_days" in changes:
         calendar.working_days = checked_working_days(changes["working_days"])
-    taken = Calendar.objects.filter(team=calendar.team_id, slug=slug_of(calendar.name)).exclude(pk=calendar.pk)
-    if taken.exists():
-        raise ValidationError({"name": f"There is a calendar called “{calendar.name}” already. Choose another name."})
     _check_calendar(BusinessCalendar.of(calendar))
-    calendar.__dict__.pop("value", None)  # its cached value is that of before
-    calendar.save()
     return calendar
 
 

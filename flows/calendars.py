@@ -117,6 +117,54 @@ class BusinessCalendar:
         return ", ".join(words) or "no day off"
 
 
+@dataclass(frozen=True, slots=True)
+class WantedDaysOff:
+    """Days off that someone wants without a calendar at hand: a country's holidays, weekends, or both.
+
+    The calendar that has them is found by its name, so that asking twice finds the same one, with what its team added.
+    """
+
+    country: str = ""
+    subdivision: str = ""
+    weekends: bool = False
+
+    @classmethod
+    def read(cls, holidays: str, weekends: bool) -> "WantedDaysOff | None":
+        """What was asked for: `FR`, `France` or `US-CA`, and whether weekends are off; None for nothing.
+
+        Raises:
+            ValidationError: There is no such country or part of it (`holidays`).
+        """
+        text = holidays.strip()
+        if not text:
+            return cls(weekends=True) if weekends else None
+        country, _, part = text.partition("-")
+        try:
+            found = checked_country(country, part) if part else checked_country(text, "")
+        except ValidationError as error:
+            raise ValidationError({"holidays": error.messages}) from None
+        return cls(*found, weekends)
+
+    @property
+    def name(self) -> str:
+        """`fr-business-days`, `us-ca-holidays` or `weekends`."""
+        if not self.country:
+            return "weekends"
+        part = f"-{self.subdivision}" if self.subdivision else ""
+        return f"{self.country}{part}-{'business-days' if self.weekends else 'holidays'}".lower()
+
+    @property
+    def weekend(self) -> list[str]:
+        """Its days off of the week, as a calendar stores them."""
+        return usual_weekend(self.country) if self.weekends else []
+
+    @property
+    def value(self) -> BusinessCalendar:
+        """As the calendar would be that has them and nothing else."""
+        weekend = frozenset(list(WEEKDAYS).index(day) for day in self.weekend)
+        return BusinessCalendar(self.name, weekend, self.country, self.subdivision)
+
+
 @lru_cache(512)
 def _holidays(country: str, subdivision: str, year: int) -> Mapping[date, str]:
     """A country's holidays in a year, in English where the library has the names; none where it does not know it."""
@@ -144,6 +192,21 @@ def _subdivisions() -> dict[str, list[str]]:
     from holidays import list_supported_countries  # 0.2 s; see _holidays
 
     return list_supported_countries()
+
+
+@lru_cache(256)
+def subdivisions(country: str) -> dict[str, str]:
+    """The parts of a country that have holidays of their own: code → name, or the code again where it has none."""
+    from holidays import country_holidays  # 0.2 s; see _holidays
+
+    if not country:
+        return {}
+    try:
+        found = country_holidays(country)
+    except NotImplementedError:
+        return {}
+    names = {code: name for name, code in found.subdivisions_aliases.items()}
+    return {code: names.get(code, code) for code in found.subdivisions}
 
 
 def usual_weekend(country: str) -> list[str]:

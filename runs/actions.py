@@ -384,3 +384,12 @@ def backfill(
     with transaction.atomic():
         deployment = Deployment.objects.select_related("flow", "queue", "team").get(pk=deployment.pk)
         return backfilling.make(deployment, backfilling.chosen(deployment, schedule), start, end, user)
+
+
+def undo_backfill(deployment: Deployment, tag: str, *, user: User | None = None) -> int:
+    """Leave out what has not begun of a backfill (`Backfill.tag`); return how many runs. What began goes on.
+
+    The times have no run then: another backfill may make them.
+    """
+    with transaction.atomic():
+        return len(backfilling.undo(deployment, tag, user))

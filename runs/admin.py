@@ -16,7 +16,8 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.paginator import InfinitePaginator
 
-from flows.models import Deployment, Schedule, WorkQueue
+from flows import calendar_actions
+from flows.models import Calendar, Deployment, Schedule, WorkQueue
 from flows.schedules import Spec
 from runs import actions, queues
 from runs.models import FlowRun, Worker
@@ -119,7 +120,10 @@ class ScheduleAdmin(VerbAdmin):
     list_filter = ("active", "kind")
     search_fields = ("deployment__name", "deployment__flow__name")
     autocomplete_fields = ("deployment",)
-    fields = ("deployment", "kind", "expression", "timezone", "anchor", "catchup", "parameters", "active")
+    fields = (
+        "deployment", "kind", "expression", "timezone", "anchor", "starts_at", "ends_at", "calendar", "on_day_off",
+        "catchup", "catchup_seconds", "parameters", "active",
+    )  # fmt: skip
 
     @admin.display(description="runs")
     def words(self, schedule: Schedule) -> str:
@@ -134,6 +138,8 @@ class ScheduleAdmin(VerbAdmin):
         """Add it, or change what was changed."""
         if change:
             changed = {name: form.cleaned_data[name] for name in form.changed_data}
+            if "calendar" in changed:  # verbs know calendars by their names
+                changed["calendar"] = changed["calendar"].name if changed["calendar"] else ""
             actions.change_schedule(obj, user=request.user, **changed)
             return
         made = actions.add_schedule(obj.deployment, Spec.of(obj), user=request.user)
@@ -147,6 +153,49 @@ class ScheduleAdmin(VerbAdmin):
         """Delete each of them."""
         for schedule in queryset.select_related("deployment"):
             actions.delete_schedule(schedule, user=request.user)
+
+
+@admin.register(Calendar)
+class CalendarAdmin(VerbAdmin):
+    """Business calendars; their own pages show what is off."""
+
+    list_display = ("name", "team", "words", "updated_at", "page")
+    list_select_related = ("team",)
+    list_filter = ("team",)
+    search_fields = ("name",)
+    fields = ("team", "name", "weekend", "country", "subdivision", "days_off", "working_days")
+
+    @admin.display(description="days off")
+    def words(self, calendar: Calendar) -> str:
+        """Its days off, in plain words."""
+        return calendar.value.describe()
+
+    @admin.display(description="")
+    def page(self, calendar: Calendar) -> SafeString:
+        """A link to its page."""
+        return format_html('<a href="{}">Page</a>', reverse("calendar", args=[calendar.pk]))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Calendar | None = None) -> tuple[str, ...]:
+        """A calendar stays with its team."""
+        return ("team",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Calendar, form: ModelForm, change: bool) -> None:
+        """Make it, or change what was changed."""
+        changed = {name: form.cleaned_data[name] for name in form.changed_data if name != "team"}
+        if change:
+            actions.change_calendar(obj, user=request.user, **changed)
+            return
+        made = calendar_actions.create_calendar(obj.team, user=request.user, **{"name": obj.name, **changed})
+        obj.__dict__.update(made.__dict__)
+
+    def delete_model(self, request: HttpRequest, obj: Calendar) -> None:
+        """Delete it, if no schedule has it."""
+        calendar_actions.delete_calendar(obj, user=request.user)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Calendar]) -> None:
+        """Delete each of them."""
+        for calendar in queryset:
+            calendar_actions.delete_calendar(calendar, user=request.user)
 
 
 @admin.register(WorkQueue)

@@ -5,13 +5,16 @@ not left out. A run that was Skipped (missed during an outage, or its schedule w
 made: the unique constraint on (deployment, schedule, time) has one row for each time, so that a backfill that is asked
 for twice, or by two people at once, makes nothing twice.
 
-The runs begin oldest first, behind what people and schedules ask for meanwhile (`PRIORITY`).
+The runs begin oldest first, behind what people and schedules ask for meanwhile (`PRIORITY`). They have a tag of their
+own, by which they are found together; undoing a backfill leaves those out that have not begun, so that the same window
+can be asked for again.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 from uuid import UUID
@@ -22,16 +25,20 @@ from django.db.models import F, Q
 from flows.models import Deployment, Schedule
 from flows.parameters import check_parameters, merge
 from flows.schedules import Spec
+from flows.tags import tagged
+from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import StateType
 from runs import bells, scheduling
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
-from runs.models import FlowRun, Trigger
+from runs.models import FlowRun, FlowRunQuerySet, Trigger
 from teams.models import User
 
 MAX_RUNS: Final = 1000  # a call
 MAX_LOOKED_AT: Final = 50_000  # times a call
 PRIORITY: Final = -1
+TAG: Final = "backfill-"  # and eight digits
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK: Final = 1000
 _MOMENT: Final = timedelta(microseconds=1)
 
@@ -53,11 +60,13 @@ class Backfill:
         slots: At most `MAX_RUNS`, oldest first.
         there: How many of the times have their run already.
         more_from: The first time that was not looked at, where there was too much for one call.
+        tag: What the runs that were made have in common, `backfill-1a2b3c4d`; empty for a plan.
     """
 
     slots: Sequence[Slot]
     there: int
     more_from: datetime | None = None
+    tag: str = ""
 
 
 def plan(deployment: Deployment, schedules: Sequence[Schedule], start: datetime, end: datetime) -> Backfill:
@@ -93,7 +102,10 @@ def make(
         check_parameters(deployment.parameter_schema, merge(deployment.parameters, schedule.parameters))
     now = database_now()
     planned = plan(deployment, schedules, start, end)
+    planned = replace(planned, tag=f"{TAG}{uuid7().hex[-8:]}") if planned.slots else planned
     runs = [_run(slot, now + number * _MOMENT, now, user) for number, slot in enumerate(planned.slots)]
+    for run in runs:
+        run.tags = [*run.tags, planned.tag]
     pairs = list(zip(runs, planned.slots, strict=True))
     made = scheduling.insert(run for run, slot in pairs if slot.skipped is None)
     made += _bring_back([run for run, slot in pairs if slot.skipped is not None])
@@ -101,6 +113,28 @@ def make(
         bells.ring(deployment.queue)
         announce_on_commit([run.pk for run in made])
     return planned, sorted(made, key=lambda run: run.expected_start)
+
+
+def made_by(deployment: Deployment, tag: str) -> FlowRunQuerySet:
+    """The runs that a backfill of a deployment made."""
+    runs: FlowRunQuerySet = FlowRun.objects.filter(deployment=deployment, trigger=Trigger.BACKFILL).filter(tagged(tag))
+    return runs
+
+
+def undo(deployment: Deployment, tag: str, user: User | None) -> list[UUID]:
+    """Leave out the runs of a backfill that have not begun; return their ids. To be called in a transaction.
+
+    They become Skipped, as a time is that never had a run. One that is being claimed is passed over.
+    """
+    message = f"Its backfill was undone{f' by {user}' if user else ''} before it began."
+    return scheduling.end_waiting(made_by(deployment, tag), "Skipped", message, database_now())
+
+
+def waiting(deployment: Deployment) -> dict[str, int]:
+    """The backfills of a deployment with runs that have not begun: tag → how many (one query of at most 5,000)."""
+    runs = FlowRun.objects.unclaimed().filter(deployment=deployment, trigger=Trigger.BACKFILL, attempt=0)
+    tags = [tag for own in runs.values_list("tags", flat=True)[:5000] for tag in own if tag.startswith(TAG)]
+    return dict(Counter(tags))
 
 
 def chosen(deployment: Deployment, schedule_id: UUID | None) -> list[Schedule]:
@@ -124,6 +158,8 @@ def chosen(deployment: Deployment, schedule_id: UUID | None) -> list[Schedule]:
 def checked_window(start: datetime, end: datetime | None, now: datetime) -> tuple[datetime, datetime]:
     """Return a window that lies in the past; one without an end reaches until now. Raises ValidationError."""
     end = end or now
+    if start < EARLIEST:
+        raise ValidationError({"start": f"Write a time from {EARLIEST:%Y} on."})
     if end > now:
         raise ValidationError({"end": "A backfill is for the past: it cannot end later than now."})
     if start > end:

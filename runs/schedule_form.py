@@ -10,10 +10,13 @@ from zoneinfo import ZoneInfo
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from flows.models import Catchup, Schedule, ScheduleKind
+from flows.calendars import WantedDaysOff
+from flows.models import Catchup, OnDayOff, Schedule, ScheduleKind
 
 DAYS = {"MO": "Mon", "TU": "Tue", "WE": "Wed", "TH": "Thu", "FR": "Fri", "SA": "Sat", "SU": "Sun"}
 UNITS = {"minutes": 60, "hours": 3600, "days": 86400, "seconds": 1}
+LONG_UNITS = {"hours": 3600, "days": 86400, "minutes": 60}
+COUNTRY = "country/"  # before the code of a country, where days off are chosen; no calendar's name has a slash
 KINDS = {
     ScheduleKind.WEEKLY.value: "Days of the week",
     ScheduleKind.INTERVAL.value: "Interval",
@@ -35,7 +38,15 @@ class ScheduleForm:
     cron: str = ""
     rrule: str = ""
     timezone: str = "UTC"
+    starts_at: str = ""
+    ends_at: str = ""
+    calendar: str = ""  #: the name of a calendar, or `country/FR`
+    skip_weekends: bool = True  #: beside the holidays of a country
+    on_day_off: str = OnDayOff.SKIP.value
     catchup: str = Catchup.LATEST.value
+    oldest: str = ""
+    oldest_unit: str = "hours"
+    active: bool = True
     errors: Mapping[str, list[str]] = field(default_factory=dict)
 
     @classmethod
@@ -46,7 +57,9 @@ class ScheduleForm:
     @classmethod
     def of(cls, schedule: Schedule) -> "ScheduleForm":
         """The editor of a schedule that is there."""
-        shown: dict[str, Any] = {"kind": schedule.kind, "timezone": schedule.timezone, "catchup": schedule.catchup}
+        same = ("kind", "timezone", "catchup", "on_day_off", "active")
+        shown: dict[str, Any] = {name: getattr(schedule, name) for name in same}
+        shown["calendar"] = schedule.calendar.name if schedule.calendar_id else ""
         if schedule.kind == ScheduleKind.WEEKLY:
             days, _, time = schedule.expression.partition(" ")
             shown |= {"days": tuple(days.split(",")), "time": time}
@@ -56,8 +69,12 @@ class ScheduleForm:
             shown |= {"every": str(seconds // UNITS[unit]), "unit": unit}
         else:
             shown[schedule.kind] = schedule.expression
-        if schedule.anchor:
-            shown["anchor"] = schedule.anchor.astimezone(ZoneInfo(schedule.timezone)).strftime("%Y-%m-%dT%H:%M")
+        for name in ("anchor", "starts_at", "ends_at"):
+            if time := getattr(schedule, name):
+                shown[name] = _shown_time(time, schedule.timezone)
+        if seconds := schedule.catchup_seconds:
+            unit = next((name for name in ("days", "hours") if seconds % LONG_UNITS[name] == 0), "minutes")
+            shown |= {"oldest": f"{seconds / LONG_UNITS[unit]:.10g}", "oldest_unit": unit}
         return cls(**shown)
 
     @classmethod
@@ -65,13 +82,19 @@ class ScheduleForm:
         """The editor as it was filled in."""
         texts = {
             name: data.get(name, "").strip()
-            for name in ("time", "every", "unit", "anchor", "cron", "rrule", "timezone")
-        }
+            for name in (
+                "time", "every", "unit", "anchor", "cron", "rrule", "timezone", "starts_at", "ends_at", "calendar",
+                "oldest", "oldest_unit",
+            )
+        }  # fmt: skip
         kind = data.get("kind", "")
         return cls(
             kind=kind if kind in KINDS else ScheduleKind.WEEKLY.value,
             days=tuple(day for day in DAYS if day in data.getlist("days")),
+            skip_weekends="skip_weekends" in data,
+            on_day_off=data.get("on_day_off") or OnDayOff.SKIP.value,
             catchup=data.get("catchup") or Catchup.LATEST.value,
+            active=data.get("active") != "off",
             errors=errors or {},
             **texts,
         )
@@ -84,9 +107,21 @@ class ScheduleForm:
             "kind": kind,
             "expression": getattr(self, f"_{kind}")(),
             "timezone": self.timezone or "UTC",
-            "anchor": self._anchor() if anchored else None,
+            "anchor": self._time("anchor") if anchored else None,
+            "starts_at": self._time("starts_at"),
+            "ends_at": self._time("ends_at"),
+            "calendar": "" if self.calendar.startswith(COUNTRY) else self.calendar,
+            "on_day_off": self.on_day_off,
             "catchup": self.catchup,
+            "catchup_seconds": self._oldest(),
+            "active": self.active,
         }
+
+    def wanted(self) -> WantedDaysOff | None:
+        """The days off of a country, where these were chosen instead of a calendar. Raises ValidationError."""
+        if not self.calendar.startswith(COUNTRY):
+            return None
+        return WantedDaysOff.read(self.calendar.removeprefix(COUNTRY), self.skip_weekends)
 
     def _weekly(self) -> str:
         if not self.days:
@@ -120,10 +155,29 @@ class ScheduleForm:
             )
         return self.rrule.replace("\r\n", "\n")
 
-    def _anchor(self) -> datetime | None:
-        if not self.anchor:
+    def _time(self, name: str) -> datetime | None:
+        """A time on the schedule's own clock; None where none was typed."""
+        text = getattr(self, name)
+        if not text:
             return None
         try:
-            return datetime.fromisoformat(self.anchor).replace(tzinfo=ZoneInfo(self.timezone or "UTC"))
+            return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(self.timezone or "UTC"))
         except (ValueError, KeyError, OSError):
-            raise ValidationError({"anchor": "Write a date and time, as in 2027-01-04T08:00."}) from None
+            raise ValidationError({name: "Write a date and time, as in 2027-01-04T08:00."}) from None
+
+    def _oldest(self) -> int | None:
+        if not self.oldest:
+            return None
+        try:
+            seconds = float(self.oldest) * LONG_UNITS.get(self.oldest_unit, 3600)
+        except ValueError:
+            seconds = nan
+        if not isfinite(seconds) or seconds < 1:
+            raise ValidationError({"catchup_seconds": "Write how many, as in 12; or nothing for any age."})
+        return int(seconds)
+
+
+def _shown_time(time: datetime, zone: str) -> str:
+    """As an input of the browser takes it; with seconds where there are some."""
+    local = time.astimezone(ZoneInfo(zone))
+    return local.strftime("%Y-%m-%dT%H:%M:%S" if local.second else "%Y-%m-%dT%H:%M")

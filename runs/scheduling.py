@@ -153,7 +153,7 @@ def withdraw(deployment: Deployment) -> None:
     lock(deployment)
     _delete_upcoming(deployment, now)
     waiting = _unclaimed(deployment)
-    ended = _cancel(waiting, "Cancelled", "Its deployment was deleted before it started.", now)
+    ended = end_waiting(waiting, "Cancelled", "Its deployment was deleted before it started.", now)
     settle(list(FlowRun.objects.filter(pk__in=ended)))
 
 
@@ -295,7 +295,7 @@ def _settle(plans: Sequence[_Plan], now: datetime) -> list[FlowRun]:
         own = [run for run in rows[plan.schedule.pk] if missed.since < run.scheduled_for <= missed.until]
         _decide(plan.schedule, missed, own, now, outcome)
     skipped = FlowRun.objects.filter(pk__in=[run.pk for run in outcome.skipped])
-    _cancel(skipped, "Skipped", "Missed while no scheduler ran.", now)
+    end_waiting(skipped, "Skipped", "Missed while no scheduler ran.", now)
     made = insert(outcome.made)
     _say([*outcome.late, *((run, run.state_message) for run in made if not run.is_final)], now)
     return made
@@ -441,10 +441,10 @@ def _skip_waiting(deployment: Deployment, running: Sequence[Schedule], now: date
     kept = [schedule.pk for schedule in running]
     stopped = [run.pk for run in waiting.only("schedule_id") if run.schedule_id not in kept]
     message = "Its deployment or its schedule was paused or removed before it started."
-    _cancel(FlowRun.objects.filter(pk__in=stopped), "Skipped", message, now)
+    end_waiting(FlowRun.objects.filter(pk__in=stopped), "Skipped", message, now)
 
 
-def _cancel(runs: Any, name: str, message: str, now: datetime) -> list[UUID]:
+def end_waiting(runs: Any, name: str, message: str, now: datetime) -> list[UUID]:
     """End runs that still wait unclaimed (a compare-and-set), and announce them; return their ids."""
     waiting = runs.unclaimed().filter(attempt=0)
     ids = list(waiting.select_for_update(skip_locked=True).values_list("pk", flat=True))

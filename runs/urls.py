@@ -2,7 +2,15 @@
 
 from django.urls import URLPattern, path
 
-from runs.views import deployment_forms, deployment_verbs, run_log, run_verbs, schedule_forms
+from runs.views import (
+    backfill_page,
+    calendar_pages,
+    deployment_forms,
+    deployment_verbs,
+    run_log,
+    run_verbs,
+    schedule_forms,
+)
 from runs.views.deployment_page import DeploymentPage
 from runs.views.flow_pages import DeploymentsPage, FlowPage, FlowsPage
 from runs.views.home import HomePage
@@ -31,6 +39,22 @@ urlpatterns: list[URLPattern] = [
     path("deployments/<uuid:deployment_id>/pause/", deployment_verbs.pause, name="deployment-pause"),
     path("deployments/<uuid:deployment_id>/resume/", deployment_verbs.resume, name="deployment-resume"),
     path("deployments/<uuid:deployment_id>/schedules/new/", schedule_forms.add, name="schedule-new"),
+    path("deployments/<uuid:deployment_id>/backfill/", backfill_page.ask, name="deployment-backfill"),
+    path(
+        "deployments/<uuid:deployment_id>/backfills/<str:tag>/",
+        live_view(backfill_page.BackfillPage),
+        name="deployment-backfilled",
+    ),
+    path(
+        "deployments/<uuid:deployment_id>/backfills/<str:tag>/undo/",
+        backfill_page.undo,
+        name="deployment-backfill-undo",
+    ),
+    path("calendars/", calendar_pages.index, name="calendars"),
+    path("calendars/new/", calendar_pages.add, name="calendar-new"),
+    path("calendars/preview/", calendar_pages.preview, name="calendar-preview"),
+    path("calendars/<uuid:calendar_id>/", calendar_pages.change, name="calendar"),
+    path("calendars/<uuid:calendar_id>/delete/", calendar_pages.delete, name="calendar-delete"),
     path("schedules/preview/", schedule_forms.preview, name="schedule-preview"),
     path("schedules/<uuid:schedule_id>/", schedule_forms.change, name="schedule"),
     path("schedules/<uuid:schedule_id>/switch/", schedule_forms.switch, name="schedule-switch"),

@@ -17,13 +17,16 @@ _SHOWN = 10
 
 @click.command()
 @click.argument("name", metavar="DEPLOYMENT")
-@click.option("--from", "start", metavar="TIME", required=True, help="2026-11-01, or 2026-11-01T08:00.")
+@click.option("--from", "start", metavar="TIME", help="2026-11-01, or 2026-11-01T08:00.")
 @click.option("--to", "end", metavar="TIME", help="A date alone means to the end of it.  [now]")
 @click.option("--schedule", "which", metavar="NUMBER", default="", help="This schedule's times only.")
+@click.option("--undo", "tag", metavar="TAG", default="", help="Leave out what has not begun of an earlier backfill.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be made.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def backfill(name: str, start: str, end: str | None, which: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+def backfill(
+    name: str, start: str | None, end: str | None, which: str, tag: str, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Run what a deployment's schedules would have run in a window of the past; times that have their run are skipped.
 
     At most 1,000 runs are made a call, oldest first; the same call again goes on. Times without an offset are on this
@@ -32,7 +35,15 @@ def backfill(name: str, start: str, end: str | None, which: str, dry_run: bool, 
     \b
       orchestrator deployment backfill etl/nightly --from 2026-11-01 --to 2026-11-07
       orchestrator deployment backfill etl/nightly --from 2026-11-01 --dry-run --json
+      orchestrator deployment backfill etl/nightly --undo backfill-1a2b3c4d
     """
+    if tag:
+        if start or end or which or dry_run:
+            raise click.UsageError("--undo stands alone: it is about a backfill that was made.")
+        _undo(name, tag, as_json)
+        return
+    if not start:
+        raise click.UsageError("Say since when: --from 2026-11-01.")
     body: dict[str, Any] = {"start": _instant(start, "--from", False)}
     if end is not None and not _is_today(end):
         body["end"] = _instant(end, "--to", True)
@@ -56,13 +67,26 @@ def backfill(name: str, start: str, end: str | None, which: str, dry_run: bool, 
     if as_json:
         emit_json(made)
         return
-    click.echo(f"Made {_runs(len(made['flow_runs']))} of {found['name']}.")
+    click.echo(f"Made {_runs(len(made['flow_runs']))} of {found['name']}, tagged {made['tag']}.")
     if made["more_from"]:
         click.echo("There are more: give the same command again.")
     if not api.serves:
         click.echo(f"They start when a server is up: {command('server', 'start')}")
     else:
-        click.echo(f"Follow them: {command('flow-run', 'ls', '--deployment', full_name(found))}")
+        click.echo(f"Follow them: {command('flow-run', 'ls', '--tag', made['tag'])}")
+    click.echo(f"Undo it: {command('deployment', 'backfill', full_name(found), '--undo', made['tag'])}")
+
+
+def _undo(name: str, tag: str, as_json: bool) -> None:
+    api = connect()
+    found = find_deployment(api, name)
+    undone = api.post(f"deployments/{found['id']}/backfill/undo/", {"tag": tag})
+    if as_json:
+        emit_json(undone)
+    elif undone["count"]:
+        click.echo(f"{_runs(undone['count'])} of {found['name']} will not start.")
+    else:
+        click.echo(f"No run of {tag} waits: they have begun, or there is no such backfill of {found['name']}.")
 
 
 def _tell(found: dict[str, Any], plan: dict[str, Any]) -> None:

@@ -63,6 +63,7 @@ def add(name: str, spec: dict[str, Any], param: tuple[str, ...], params: str, of
     """Give a deployment one more schedule, with parameters of its own where they differ.
 
     \b
+      orchestrator deployment schedule add etl/nightly --cron "0 8 * * *" --holidays FR --skip-weekends
       orchestrator deployment schedule add etl/nightly --cron "0 8 * * *" --calendar france --on-day-off next
       orchestrator deployment schedule add etl/nightly --weekly "SUN 20:00" --param full=true
     """
@@ -181,6 +182,8 @@ def preview(name: str, which: str, spec: dict[str, Any], count: int, year: bool,
     if name:
         one = _one_of(find_deployment(api, name), which)
         base = {field: one[field] for field in _WRITTEN} | {"active": True}
+        if {"holidays", "skip_weekends"} & spec.keys():
+            del base["calendar"]
     else:
         _must_say_when(spec)
     body = {**base, **complete(spec, base.get("timezone")), "count": count, "year": year}

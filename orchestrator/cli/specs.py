@@ -22,6 +22,10 @@ _MORE = [
     click.option("--end", metavar="TIME", help="No time after this."),
     click.option("--calendar", metavar="NAME", help='Whose days off count; see `orchestrator calendar`. "" for none.'),
     click.option(
+        "--holidays", metavar="COUNTRY", help="Whose holidays are days off: FR, US-CA; instead of --calendar."
+    ),
+    click.option("--skip-weekends", is_flag=True, default=None, help="Weekends are days off; instead of --calendar."),
+    click.option(
         "--on-day-off",
         type=click.Choice(["skip", "next", "previous"]),
         help="Leave times on days off out, or run on the next or previous business day.  [skip]",
@@ -36,8 +40,8 @@ _MORE = [
     ),
 ]
 _NAMES = (
-    "weekly", "cron", "interval", "rrule", "timezone", "start", "end", "calendar", "on_day_off", "catchup",
-    "not_older_than",
+    "weekly", "cron", "interval", "rrule", "timezone", "start", "end", "calendar", "holidays",
+    "skip_weekends", "on_day_off", "catchup", "not_older_than",
 )  # fmt: skip
 
 
@@ -63,6 +67,8 @@ def _fields(
     start: str | None,
     end: str | None,
     calendar: str | None,
+    holidays: str | None,
+    skip_weekends: bool | None,
     on_day_off: str | None,
     catchup: str | None,
     not_older_than: str | None,
@@ -72,8 +78,17 @@ def _fields(
     if any(kind is not None for kind in (weekly, cron, interval, rrule)):
         said = read_schedule(cron, interval, rrule, timezone, weekly) or {}
         fields |= {"kind": said["kind"], "expression": said["expression"]}
-    more = {"timezone": timezone, "starts_at": start, "ends_at": end, "calendar": calendar, "catchup": catchup}
-    fields |= {name: value for name, value in {**more, "on_day_off": on_day_off}.items() if value is not None}
+    more: dict[str, Any] = {
+        "timezone": timezone,
+        "starts_at": start,
+        "ends_at": end,
+        "calendar": calendar,
+        "catchup": catchup,
+    }
+    more |= {"holidays": holidays, "skip_weekends": skip_weekends, "on_day_off": on_day_off}
+    if calendar is not None and (holidays or skip_weekends):
+        raise click.UsageError("Give --calendar, or --holidays and --skip-weekends; not both.")
+    fields |= {name: value for name, value in more.items() if value is not None}
     if not_older_than is not None:
         fields["catchup_seconds"] = seconds_of(not_older_than, "--not-older-than") if not_older_than else None
     return fields

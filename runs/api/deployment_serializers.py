@@ -31,6 +31,16 @@ class SpecSerializer(StrictSerializer):
     calendar = serializers.CharField(
         default="", allow_blank=True, max_length=100, help_text="The name of the calendar whose days off count."
     )
+    holidays = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=200,
+        help_text="Instead of `calendar`: the country whose holidays are days off, FR or US-CA. A calendar of them is"
+        " made where there is none.",
+    )
+    skip_weekends = serializers.BooleanField(
+        required=False, help_text="Instead of `calendar`, with `holidays` or alone: weekends are days off."
+    )
     on_day_off = serializers.ChoiceField(choices=OnDayOff.choices, default=OnDayOff.SKIP.value)
     catchup = serializers.ChoiceField(choices=Catchup.choices, default=Catchup.LATEST.value)
     catchup_seconds = serializers.IntegerField(
@@ -96,9 +106,24 @@ class BackfillSerializer(serializers.Serializer[Any]):
         read_only=True, allow_null=True, help_text="The first time that was too much for one call; call again."
     )
     times = serializers.ListField(child=UTCDateTimeField(), read_only=True, help_text="Oldest first.")
+    tag = serializers.CharField(
+        read_only=True, help_text="The tag of the runs that were made, by which they are found and undone."
+    )
     flow_runs = serializers.ListField(
         child=serializers.UUIDField(), read_only=True, help_text="The runs that were made, in the order of their times."
     )
+
+
+class UndoSerializer(StrictSerializer):
+    """Which backfill to undo."""
+
+    tag = serializers.CharField(max_length=200, help_text="As the backfill answered it.")
+
+
+class UndoneSerializer(serializers.Serializer[Any]):
+    """What undoing a backfill did."""
+
+    count = serializers.IntegerField(read_only=True, help_text="How many runs had not begun, and are left out now.")
 
 
 class ScheduleSerializer(ReadSerializer):

@@ -12,7 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from flows.actions import Declaration, set_elsewhere, with_calendar
+from flows.actions import Declaration, set_elsewhere
 from flows.models import Deployment, Schedule
 from flows.schedules import Spec
 from flows.year import year_ahead
@@ -32,9 +32,12 @@ from runs.api.deployment_serializers import (
     ScheduleSerializer,
     SpecSerializer,
     TriedScheduleSerializer,
+    UndoneSerializer,
+    UndoSerializer,
 )
 from runs.api.filters import DeploymentFilter
 from runs.api.serializers import FlowRunSerializer
+from runs.api.specs import stored_fields, tried
 from runs.models import Trigger
 from teams.acting import acting_team
 from teams.models import ApiToken
@@ -83,13 +86,15 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         """
         said = _valid(DeclarationSerializer, request.data)
         paused = said.pop("paused", False)
-        if "schedules" in said:
-            said["schedules"] = [Spec(**spec) for spec in said["schedules"]]
-        declaration = Declaration(flow_name=said.pop("flow"), **said)
-        deployment, changes = actions.deploy(team=acting_team(request), user=request.user, declaration=declaration)
-        is_new = "name" in changes
-        if is_new and paused:
-            actions.pause_deployment(deployment, user=request.user)
+        team = acting_team(request)
+        with transaction.atomic():
+            if "schedules" in said:
+                said["schedules"] = [Spec(**stored_fields(one, team, request.user)) for one in said["schedules"]]
+            declaration = Declaration(flow_name=said.pop("flow"), **said)
+            deployment, changes = actions.deploy(team=team, user=request.user, declaration=declaration)
+            is_new = "name" in changes
+            if is_new and paused:
+                actions.pause_deployment(deployment, user=request.user)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         kept = set_elsewhere(deployment)
         return Response({**self._shown(deployment), "changes": changes, "kept": kept}, status=code)
@@ -175,8 +180,10 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     @schedules.mapping.put
     def replace_schedules(self, request: Request, pk: UUID) -> Response:
         """One that is there already keeps its runs. An empty list leaves the deployment without a schedule."""
-        specs = [Spec(**spec) for spec in _valid(SpecSerializer, request.data, many=True)]
-        actions.set_schedules(self.get_object(), specs, user=request.user)
+        deployment, said = self.get_object(), _valid(SpecSerializer, request.data, many=True)
+        with transaction.atomic():
+            specs = [Spec(**stored_fields(one, deployment.team, request.user)) for one in said]
+            actions.set_schedules(deployment, specs, user=request.user)
         return self._schedules()
 
     @extend_schema(summary="Add a schedule", request=SpecSerializer, responses={201: ScheduleSerializer})
@@ -184,8 +191,10 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
     def add_schedule(self, request: Request, pk: UUID) -> Response:
         """One more schedule for a deployment."""
         deployment = self.get_object()
-        spec = Spec(**_valid(SpecSerializer, request.data))
-        schedule = actions.add_schedule(deployment, spec, user=request.user)
+        said = _valid(SpecSerializer, request.data)
+        with transaction.atomic():
+            spec = Spec(**stored_fields(said, deployment.team, request.user))
+            schedule = actions.add_schedule(deployment, spec, user=request.user)
         return Response(ScheduleSerializer(schedule).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(
@@ -210,11 +219,20 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
             "count": len(planned.slots),
             "there": planned.there,
             "more_from": planned.more_from,
+            "tag": planned.tag,
             "times": [slot.time for slot in planned.slots],
             "flow_runs": [run.pk for run in made],
         }
         code = status.HTTP_201_CREATED if made else status.HTTP_200_OK
         return Response(BackfillSerializer(answer).data, status=code)
+
+    @extend_schema(summary="Undo a backfill", request=UndoSerializer, responses=UndoneSerializer)
+    @action(detail=True, methods=["post"], url_path="backfill/undo")
+    def undo_backfill(self, request: Request, pk: UUID) -> Response:
+        """Leave out what has not begun of it; what began goes on."""
+        deployment, said = self.get_object(), _valid(UndoSerializer, request.data)
+        count = actions.undo_backfill(deployment, said["tag"], user=request.user)
+        return Response(UndoneSerializer({"count": count}).data)
 
     def _schedules(self) -> Response:
         return Response(ScheduleSerializer(self.get_object().schedules.all(), many=True).data)
@@ -240,8 +258,10 @@ class ScheduleViewSet(viewsets.GenericViewSet[Schedule]):
     @extend_schema(summary="Change a schedule", request=SpecSerializer(partial=True), responses=ScheduleSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:
         """Only the fields that are given."""
-        changes = _valid(SpecSerializer, request.data, partial=True)
-        schedule = actions.change_schedule(self.get_object(), user=request.user, **changes)
+        schedule, said = self.get_object(), _valid(SpecSerializer, request.data, partial=True)
+        with transaction.atomic():
+            changes = stored_fields(said, schedule.deployment.team, request.user)
+            schedule = actions.change_schedule(schedule, user=request.user, **changes)
         return Response(ScheduleSerializer(schedule).data)
 
     @extend_schema(summary="Delete a schedule", responses={204: None})
@@ -262,7 +282,7 @@ class ScheduleViewSet(viewsets.GenericViewSet[Schedule]):
         said = _valid(TriedScheduleSerializer, request.data)
         count, wants_year = said.pop("count"), said.pop("year")
         now = timezone.now()
-        spec = with_calendar(Spec(**said), acting_team(request)).clean(now)
+        spec = tried(said, acting_team(request)).clean(now)
         days = [day for day in year_ahead(spec, now) if day.runs or day.left_out] if wants_year else None
         answer = {
             "description": spec.describe(),

@@ -17,7 +17,7 @@ _PLACES = {
     "home": ("home",),
     "runs": ("run",),
     "flows": ("flow",),
-    "deployments": ("deployment", "schedule"),
+    "deployments": ("deployment", "schedule", "calendar"),
     "notifications": ("notification",),
 }
 

@@ -156,3 +156,28 @@ def test_backfill_checks_what_its_runs_would_lack(api: APIClient) -> None:
     assert answer.data["field"] == "parameters.day"
     assert not Deployment.objects.get().runs.exists()
     assert not Calendar.objects.exists()
+
+
+def test_days_off_can_be_asked_for_without_a_calendar(api: APIClient, address: str) -> None:
+    wanted = {**HOURLY, "holidays": "FR", "skip_weekends": True}
+    tried = api.post("/api/schedules/preview/", wanted)
+    assert tried.data["description"] == "every hour, not on days off (fr-business-days)"
+    assert not Calendar.objects.exists()
+    assert api.post(f"{address}schedules/", {**wanted, "expression": "99 * * * *"}).status_code == 400
+    assert not Calendar.objects.exists(), "a schedule that was refused leaves none behind"
+    assert api.post(f"{address}schedules/", wanted).data["calendar"] == "fr-business-days"
+    calendar = Calendar.objects.get()
+    assert (calendar.country, calendar.weekend) == ("FR", ["SA", "SU"])
+    api.patch(f"/api/calendars/{calendar.id}/", {"days_off": [{"date": "2027-05-07", "name": "Bridge day"}]})
+    said = {"flow": "etl", "name": "daily", "entrypoint": "etl.py:etl", "schedules": [wanted]}
+    assert api.post("/api/deployments/", said).data["schedules"][0]["calendar"] == "fr-business-days"
+    assert api.post("/api/deployments/", said).data["changes"] == {}
+    assert Calendar.objects.count() == 1, "the same one, with what its team added"
+    [schedule] = api.put(f"{address}schedules/", [{**HOURLY, "skip_weekends": True}]).data
+    assert schedule["calendar"] == "weekends"
+    one = f"/api/schedules/{schedule['id']}/"
+    assert api.patch(one, {"holidays": "us-ca"}).data["calendar"] == "us-ca-holidays"
+    assert api.patch(one, {"holidays": "FR", "calendar": "weekends"}).data["field"] == "calendar"
+    assert api.patch(one, {"holidays": "Utopia"}).data["field"] == "holidays"
+    Calendar.objects.filter(name="weekends").update(country="DE")
+    assert "other days off" in api.patch(one, {"skip_weekends": True}).data["message"]

@@ -121,3 +121,18 @@ def test_times_are_read_on_the_clock_that_is_meant() -> None:
     assert complete({"starts_at": ""}, "Europe/Paris") == {"starts_at": None}
     with pytest.raises(click.UsageError, match="--from 'soon'"):
         moment("soon", "--from", None)
+
+
+def test_holidays_and_weekends_are_left_out_in_one_command(nightly: Cli) -> None:
+    one = ("--cron", "0 8 * * *", "--timezone", "Europe/Paris", "--holidays", "France", "--skip-weekends")
+    added = nightly.json(*SCHEDULE, "add", "etl/nightly", *one)
+    assert (added["calendar"], added["on_day_off"]) == ("fr-business-days", "skip")
+    assert added["description"].endswith("not on days off (fr-business-days)")
+    changed = nightly.json(*SCHEDULE, "set", "etl/nightly", "1", "--holidays", "US-CA")[0]
+    assert (changed["calendar"], changed["expression"]) == ("us-ca-holidays", "0 * * * *")
+    tried = nightly.json(*SCHEDULE, "preview", "etl/nightly", "1", "--skip-weekends")
+    assert tried["description"].endswith("(weekends)")
+    bad = nightly(*SCHEDULE, "add", "etl/nightly", "--cron", "0 8 * * *", "--holidays", "Utopia", code=1).stderr
+    assert "no country whose holidays are known" in bad
+    both = nightly(*SCHEDULE, "set", "etl/nightly", "1", "--holidays", "FR", "--calendar", "weekends", code=2).stderr
+    assert "not both" in both

@@ -31,7 +31,9 @@ def addresses(made: dict[str, Any]) -> list[str]:
         *(f"/runs/{made['completed'].id}/?tab={tab}" for tab in ("tasks", "parameters", "attempts")),
         f"/flows/{made['flows']['flights'].id}/", f"/deployments/{deployment}/",
         *(f"/deployments/{deployment}/{page}/" for page in ("run", "edit", "duplicate", "delete", "schedules/new")),
-        f"/schedules/{schedule.id}/",
+        f"/deployments/{deployment}/backfill/",
+        f"/schedules/{schedule.id}/", f"/deployments/{deployment}/backfill/?from=2026-11-01T00:00",
+        f"/deployments/{deployment}/backfills/backfill-12345678/", "/calendars/", "/calendars/new/",
     ]  # fmt: skip
 
 

@@ -45,7 +45,14 @@ QUERIES = {
         "cron",
         "rrule",
         "interval",
+        "starts_at",
+        "ends_at",
+        "calendar",
+        "oldest",
+        "on_day_off",
+        "deployment",
     ],
+    "/deployments/{deployment}/backfill/": ["from", "to", "schedule"],
 }
 API = {
     "/api/flow-runs/": ["state", "flow", "deployment", "tag", "name", "parent", "id_prefix", "limit", "cursor"],

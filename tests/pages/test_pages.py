@@ -34,9 +34,16 @@ def addresses(made: dict[str, Any]) -> list[str]:
         f"/runs/{run}/traceback/",
         f"/flows/{made['flows']['flights'].id}/",
         f"/deployments/{deployment}/",
-        *(f"/deployments/{deployment}/{page}/" for page in ("run", "edit", "duplicate", "delete", "schedules/new")),
+        *(
+            f"/deployments/{deployment}/{page}/"
+            for page in ("run", "edit", "duplicate", "delete", "schedules/new", "backfill")
+        ),
         f"/schedules/{schedule.id}/",
         "/schedules/preview/?kind=cron&cron=0+8+*+*+1",
+        f"/deployments/{deployment}/backfill/?from=2026-11-01T00:00",
+        f"/deployments/{deployment}/backfills/backfill-12345678/",
+        "/calendars/",
+        "/calendars/new/",
         "/preferences/",
     ]
 

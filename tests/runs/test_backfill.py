@@ -58,7 +58,7 @@ def test_each_time_without_a_run_gets_one_oldest_first(
     assert hours(made) == ["03", "04", "05", "07", "08", "09", "10"]
     assert (planned.there, planned.more_from) == (1, None)
     for run in made:
-        assert (run.trigger, run.parameters, run.tags) == (Trigger.BACKFILL, {"day": 1}, ["a"])
+        assert (run.trigger, run.parameters, run.tags) == (Trigger.BACKFILL, {"day": 1}, ["a", planned.tag])
         assert run.expected_start >= NOW
     worker = Worker.objects.create(name="w", host="h", pid=1, places=9, started_at=NOW, heartbeat_at=NOW)
     claimed = [claims.claim(worker, timezone.now() + timedelta(seconds=1)) for _ in range(3)]
@@ -207,3 +207,23 @@ def test_backfills_at_once_make_each_run_once(make: Callable[..., Deployment]) -
     assert sorted(results) == [0, 0, 0, 48]
     times = list(deployment.runs.filter(trigger=Trigger.BACKFILL).values_list("scheduled_for", flat=True))
     assert len(times) == len(set(times)) == 48
+
+
+def test_undo_leaves_out_what_has_not_begun_and_nothing_else(
+    make: Callable[..., Deployment], traveller: time_machine.Traveller
+) -> None:
+    deployment = make(HOURLY)
+    other = actions.backfill(deployment, start=NOW - 9 * HOUR, end=NOW - 7 * HOUR)[0]
+    mine, runs = actions.backfill(deployment, start=NOW - 6 * HOUR)
+    assert mine.tag != other.tag
+    begun = runs[0]
+    FlowRun.objects.filter(pk=begun.pk).update(state_type=StateType.RUNNING, state_name="Running", attempt=1)
+    assert backfill.waiting(deployment) == {other.tag: len(other.slots), mine.tag: len(runs) - 1}
+    assert actions.undo_backfill(deployment, mine.tag) == len(runs) - 1
+    assert actions.undo_backfill(deployment, mine.tag) == 0, "asking twice is harmless"
+    assert backfill.waiting(deployment) == {other.tag: len(other.slots)}
+    begun.refresh_from_db()
+    assert begun.state_type == StateType.RUNNING
+    again, back = actions.backfill(deployment, start=NOW - 6 * HOUR)
+    assert {run.pk for run in back} == {run.pk for run in runs[1:]}, "the same rows wait again"
+    assert all(run.tags == [again.tag] for run in back)
