@@ -21,11 +21,13 @@ from teams.models import Team, User
 
 Changes = dict[str, list[Any]]
 # Fields that a declaration and a person may both set, compared as a whole.
-_SHARED = ("description", "entrypoint", "directory", "version", "tags", "queue", "isolation")
-_ALWAYS_DECLARED = {"isolation": Isolation.PROCESS.value}  # by declarations from before there was such a field
+_SHARED = ("description", "entrypoint", "directory", "version", "tags", "queue", "isolation", "crash_retries")
+# By declarations from before there were such fields.
+_ALWAYS_DECLARED = {"isolation": Isolation.PROCESS.value, "crash_retries": 0}
 MAX_SCHEDULES = 100
 MAX_TAGS = 100
 MAX_LIMIT = 10_000
+MAX_CRASH_RETRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Declaration:
         parameter_schema: JSON schema of the flow's parameters.
         queue: The name of its work queue, made when it is new.
         isolation: One of `Isolation`: where its runs execute.
+        crash_retries: How many times in a row a run that crashed is run again.
         schedules: None when nothing was said: those that are there stay.
     """
 
@@ -55,6 +58,7 @@ class Declaration:
     tags: Sequence[str] = ()
     queue: str = DEFAULT_QUEUE
     isolation: str = Isolation.PROCESS.value
+    crash_retries: int = 0
     schedules: Sequence[Spec] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -131,8 +135,8 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
     """Change a deployment: its name, description, parameters, tags, queue (by name), isolation, entrypoint, directory
     or version.
 
-    Also `limit`, how many of its runs may be in progress at once (None: as many as there are places), and `collision`,
-    what becomes of one more.
+    Also `crash_retries`, how many times in a row a run that crashed is run again, `limit`, how many of its runs may be
+    in progress at once (None: as many as there are places), and `collision`, what becomes of one more.
 
     Raises:
         ValidationError: By field; for a name that is taken, too.
@@ -152,6 +156,7 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
         deployment.tags = checked_tags(deployment.tags)
         check_limit(deployment.limit)
         check_isolation(deployment.isolation)
+        check_crash_retries(deployment.crash_retries)
         if deployment.collision not in Collision.values:
             raise ValidationError({"collision": f"Write {' or '.join(Collision.values)}."})
         _check_values(deployment)
@@ -176,7 +181,7 @@ def duplicate_deployment(
         specs = _specs(deployment)
         copied = (
             "team", "flow", "queue", "description", "entrypoint", "directory", "version", "parameter_schema", "limit",
-            "collision", "isolation",
+            "collision", "isolation", "crash_retries",
         )  # fmt: skip
         copy = Deployment(name=checked_name("name", name), created_by=user, tags=list(deployment.tags))
         for attribute in copied:
@@ -348,6 +353,7 @@ def _checked(declaration: Declaration) -> Declaration:
     check_parameters(declaration.parameter_schema, declaration.parameters, partial=True)
     checked_tags(declaration.tags)
     check_isolation(declaration.isolation)
+    check_crash_retries(declaration.crash_retries)
     return declaration
 
 
@@ -362,6 +368,13 @@ def check_isolation(isolation: Any) -> None:
     """Raise ValidationError (`isolation`) for what is none of the two."""
     if isolation not in Isolation.values:
         raise ValidationError({"isolation": f"Write {' or '.join(Isolation.values)}."})
+
+
+def check_crash_retries(retries: Any) -> None:
+    """Raise ValidationError (`crash_retries`) for what is no count of runs after a crash."""
+    is_number = isinstance(retries, int) and not isinstance(retries, bool) and 0 <= retries <= MAX_CRASH_RETRIES
+    if not is_number:
+        raise ValidationError({"crash_retries": f"Write a number from 0 to {MAX_CRASH_RETRIES}."})
 
 
 def checked_name(name: str, value: Any) -> str:

@@ -78,8 +78,8 @@ class DeploymentAdmin(VerbAdmin):
     search_fields = ("name", "flow__name")
     readonly_fields = ("flow", "team", "parameter_schema", "created_by", "created_at", "updated_at")
     fields = (
-        "flow", "team", "name", "description", "paused", "queue", "limit", "collision", "isolation", "tags",
-        "parameters", "entrypoint", "directory", "version", "parameter_schema", "created_by", "created_at",
+        "flow", "team", "name", "description", "paused", "queue", "limit", "collision", "isolation", "crash_retries",
+        "tags", "parameters", "entrypoint", "directory", "version", "parameter_schema", "created_by", "created_at",
         "updated_at",
     )  # fmt: skip
 

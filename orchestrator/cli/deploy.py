@@ -12,7 +12,7 @@ import click
 from orchestrator.cli.client import Api, connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import full_name
-from orchestrator.cli.options import ISOLATION, parameter_options, read_parameters
+from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
 from orchestrator.cli.specs import complete, spec_options
 
@@ -27,6 +27,7 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for its runs; may be repeated.")
 @click.option("--queue", metavar="QUEUE", help="The work queue whose workers run it.  [default]")
 @ISOLATION
+@CRASH_RETRIES
 @click.option("--description", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--version", "version_", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--paused", is_flag=True, help="Make a new one paused: its schedules wait for `deployment resume`.")
@@ -40,6 +41,7 @@ def deploy(
     tags: tuple[str, ...],
     queue: str | None,
     isolation: str | None,
+    crash_retries: int | None,
     description: str | None,
     version_: str | None,
     paused: bool,
@@ -71,6 +73,7 @@ def deploy(
         "paused": paused,
         **({"queue": queue} if queue else {}),
         **({"isolation": isolation} if isolation else {}),
+        **({"crash_retries": crash_retries} if crash_retries is not None else {}),
         **({"schedules": [complete(spec)]} if spec else {}),
     }
     api = connect()

@@ -11,7 +11,7 @@ from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.mutes import mute, muted_words, unmute
 from orchestrator.cli.names import find_deployment, full_name
-from orchestrator.cli.options import ISOLATION, agreed, json_option, parameter_options, read_parameters
+from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, agreed, json_option, parameter_options, read_parameters
 from orchestrator.cli.output import Cell, command, emit_json, fields, table, upcoming, value
 from orchestrator.cli.schedules import schedule, schedule_words
 from orchestrator.cli.transports import IDEMPOTENCY_KEY
@@ -85,6 +85,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("queue", found["queue"]),
             ("limit", _limit_words(found)),
             ("isolation", found["isolation"]),
+            ("after a crash", f"runs again, {found['crash_retries']} times at most" if found["crash_retries"] else ""),
             ("tags", ", ".join(found["tags"])),
             ("paused", Cell("yes", "yellow") if found["paused"] else ""),
             ("muted", Cell(muted_words(api, found["id"]), "yellow")),
@@ -110,6 +111,7 @@ def _limit_words(found: dict[str, Any]) -> str:
     help="What becomes of a run that comes while the limit is reached.  [wait]",
 )
 @ISOLATION
+@CRASH_RETRIES
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @json_option
 def change(
@@ -118,6 +120,7 @@ def change(
     limit: int | str | None,
     collision: str | None,
     isolation: str | None,
+    crash_retries: int | None,
     description: str | None,
     as_json: bool,
 ) -> None:
@@ -127,12 +130,20 @@ def change(
       orchestrator deployment set etl/nightly --limit 1 --collision cancel
       orchestrator deployment set etl/nightly --queue warehouse
     """
-    given = {"queue": queue, "collision": collision, "isolation": isolation, "description": description}
+    given = {
+        "queue": queue,
+        "collision": collision,
+        "isolation": isolation,
+        "crash_retries": crash_retries,
+        "description": description,
+    }
     body: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
     if limit is not None:
         body["limit"] = limit_of(limit)
     if not body:
-        raise click.UsageError("Say what to change: --queue, --limit, --collision, --isolation or --description.")
+        raise click.UsageError(
+            "Say what to change: --queue, --limit, --collision, --isolation, --crash-retries or --description."
+        )
     api = connect()
     changed = api.patch(f"deployments/{find_deployment(api, name)['id']}/", body)
     if as_json:

@@ -19,6 +19,12 @@ ISOLATION = click.option(
     help="Where its runs execute: each in a process of its own, or in one that the worker keeps, which starts them "
     "sooner; there a run finds what earlier ones left in modules' globals, caches and connections.  [process]",
 )
+CRASH_RETRIES = click.option(
+    "--crash-retries",
+    type=click.IntRange(0, 100),
+    metavar="N",
+    help="Run a run again that crashed (its process or its machine died), N times in a row at most.  [0]",
+)
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

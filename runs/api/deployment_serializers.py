@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from flows.actions import MAX_LIMIT
+from flows.actions import MAX_CRASH_RETRIES, MAX_LIMIT
 from flows.models import ISOLATION_RISK, Catchup, Collision, Deployment, Isolation, OnDayOff, Schedule, ScheduleKind
 from flows.schedules import MAX_CATCHUP_SECONDS, Spec
 from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeField
@@ -14,6 +14,12 @@ from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeFie
 NEXT_TIMES = 5
 MAX_NEXT_TIMES = 100
 NAME = {"max_length": 200}
+CRASH_RETRIES: Any = {
+    "required": False,
+    "min_value": 0,
+    "max_value": MAX_CRASH_RETRIES,
+    "help_text": "How many times in a row a run that crashed is run again.",
+}
 ISOLATION = f"`process`: each run in a process of its own. `worker`: one that is kept. {ISOLATION_RISK}"
 
 
@@ -175,7 +181,7 @@ class DeploymentSerializer(ReadSerializer):
         fields = (
             "id", "name", "flow", "paused", "tags", "queue", "schedules", "parameters", "parameter_schema",
             "entrypoint", "directory", "version", "description", "limit", "collision", "isolation",
-            "created_at", "updated_at",
+            "crash_retries", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -194,6 +200,7 @@ class DeclarationSerializer(StrictSerializer):
     tags = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
     queue = serializers.CharField(max_length=100, required=False)
     isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
+    crash_retries = serializers.IntegerField(**CRASH_RETRIES)
     paused = serializers.BooleanField(required=False, help_text="Whether a new one starts paused.")
     schedules = SpecSerializer(many=True, required=False, help_text="Left out: those that are there stay.")
 
@@ -228,6 +235,7 @@ class DeploymentChangesSerializer(StrictSerializer):
         help_text="What becomes of a run that comes while the limit is reached.",
     )
     isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
+    crash_retries = serializers.IntegerField(**CRASH_RETRIES)
     paused = serializers.BooleanField(required=False)
 
 

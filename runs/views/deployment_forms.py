@@ -79,7 +79,7 @@ def _source(request: HttpRequest, deployment: Deployment) -> FlowRun | None:
 
 @login_required
 def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
-    """Change its description, tags, queue, isolation and parameters."""
+    """Change its description, tags, queue, isolation, what becomes of crashed runs, and parameters."""
     deployment = deployment_of(request.user, deployment_id)
     schema = deployment.parameter_schema
     offered = {
@@ -100,6 +100,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                     tags=request.POST.get("tags", "").split(","),
                     queue=request.POST.get("queue", ""),
                     isolation=request.POST.get("isolation", deployment.isolation),
+                    crash_retries=_number(request.POST.get("crash_retries", str(deployment.crash_retries))),
                     parameters=filled.values,
                 )
             except ValidationError as error:
@@ -107,7 +108,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             else:
                 messages.success(request, "Saved.")
                 return redirect("deployment", deployment.id)
-        named = {"description", "tags", "queue", "isolation"}
+        named = {"description", "tags", "queue", "isolation", "crash_retries"}
         context = {
             **offered,
             "shown": {name: request.POST.get(name, "") for name in named},
@@ -123,10 +124,17 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             "tags": ", ".join(deployment.tags),
             "queue": deployment.queue.name,
             "isolation": deployment.isolation,
+            "crash_retries": deployment.crash_retries,
         },
         "fields": fields_of(schema, deployment.parameters, partial=True),
     }
     return render(request, "flows/deployment_edit.html", context)
+
+
+def _number(text: str) -> int | None:
+    """Return the number that was typed, None for what is none; nothing typed is zero."""
+    text = text.strip()
+    return int(text or 0) if not text or (text.isdecimal() and len(text) < 10) else None
 
 
 @login_required

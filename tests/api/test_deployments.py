@@ -50,12 +50,15 @@ def test_isolation_is_declared_or_set_elsewhere(api: APIClient) -> None:
     address = f"/api/deployments/{made.data['id']}/"
     assert made.data["isolation"] == "process"
     assert api.patch(address, {"isolation": "worker"}).data["isolation"] == "worker"
+    assert api.patch(address, {"crash_retries": 3}).data["crash_retries"] == 3
     deployment = Deployment.objects.get()
+    del deployment.declared["crash_retries"]
     del deployment.declared["isolation"]  # as an earlier version left it
     deployment.save()
     kept = api.post("/api/deployments/", DECLARATION)
-    assert (kept.data["isolation"], kept.data["kept"]) == ("worker", ["isolation"])
-    declared = api.post("/api/deployments/", {**DECLARATION, "isolation": "worker"})
+    assert (kept.data["isolation"], kept.data["kept"]) == ("worker", ["isolation", "crash_retries"])
+    assert kept.data["crash_retries"] == 3
+    declared = api.post("/api/deployments/", {**DECLARATION, "isolation": "worker", "crash_retries": 3})
     assert (declared.data["changes"], declared.data["kept"]) == ({}, [])
 
 
@@ -72,6 +75,7 @@ def test_a_new_deployment_can_be_paused(api: APIClient) -> None:
     [
         ({"entrypoint": "nothing"}, "entrypoint"),
         ({"isolation": "none"}, "isolation"),
+        ({"crash_retries": -1}, "crash_retries"),
         ({"name": "a/b"}, "name"),
         ({"parameters": {"limit": "many"}}, "parameters.limit"),
         ({"schedules": [{"kind": "cron", "expression": "61 * * * *"}]}, "schedules.0.expression"),

@@ -234,15 +234,17 @@ def test_a_deployment_is_edited_duplicated_paused_and_deleted(reader: Client, ma
         "tags": "a, b",
         "queue": "fast",
         "isolation": "worker",
+        "crash_retries": "2",
         "parameter.table": "other",
         "parameter.year": "",
     }
     assert reader.post(f"{base}/edit/", form).status_code == 302
     deployment.refresh_from_db()
     assert (deployment.description, deployment.tags, deployment.queue.name) == ("New words", ["a", "b"], "fast")
-    assert deployment.isolation == "worker"
+    assert (deployment.isolation, deployment.crash_retries) == ("worker", 2)
     assert "In a process that the worker keeps" in reader.get(f"{base}/").content.decode()
     assert reader.post(f"{base}/edit/", {**form, "isolation": "none"}).status_code == 422
+    assert reader.post(f"{base}/edit/", {**form, "crash_retries": "many"}).status_code == 422
     assert deployment.parameters == {"table": "other"}
 
     taken = reader.post(f"{base}/duplicate/", {"name": "nightly", "parameter.table": "kept"})
