@@ -82,6 +82,11 @@ def duration(seconds: float | None) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
+def size(number: float) -> str:
+    """Return a size in bytes as people read it: `3.8 GB`, `120 MB`."""
+    return f"{number / 2**30:.1f} GB" if number >= 0.995 * 2**30 else f"{number / 2**20:.0f} MB"
+
+
 def duration_range(low: float, high: float) -> str:
     """Return a range of durations, the unit said once where both share it: `44 to 52 s`."""
     first, last = _rounded(low), _rounded(high)

@@ -19,6 +19,7 @@ from orchestrator.cli.output import (
     fields,
     moment,
     note,
+    size,
     state,
     table,
     value,
@@ -26,6 +27,13 @@ from orchestrator.cli.output import (
 from orchestrator.cli.watching import PAGE, print_new_logs, watch
 
 RUN = click.argument("run", metavar="RUN")
+CAUSES = {
+    "signal": "killed by a signal",
+    "out_of_memory": "out of memory",
+    "exit": "its process ended",
+    "lost": "lost worker or machine",
+    "stopped": "its worker was stopped",
+}
 
 
 @click.group("flow-run", context_settings=SETTINGS)
@@ -103,11 +111,28 @@ def inspect(run: str, as_json: bool) -> None:
             ("tags", ", ".join(found["tags"])),
             ("parameters", parameters),
             ("task runs", counts),
+            *_used(found),
         ]
     )
+    if found["last_log_lines"]:
+        click.echo()
+        click.echo("Its last log lines:\n" + "\n".join(f"  {line}" for line in found["last_log_lines"]))
     if error := found["error"]:
         click.echo()
         click.echo((error.get("traceback") or f"{error['type']}: {error['message']}").rstrip())
+
+
+def _used(run: dict[str, Any]) -> list[tuple[str, Cell | str]]:
+    """What the newest attempt used, and why it crashed."""
+    attempt = max(run["attempts"], key=lambda one: one["number"], default=None)
+    if attempt is None:
+        return []
+    cause, peak, seconds = attempt["cause"], attempt["peak_memory_bytes"], attempt["cpu_seconds"]
+    return [
+        ("cause", CAUSES.get(cause, cause)),
+        ("memory", f"{size(peak)} at most" if peak else ""),
+        ("processor", duration(seconds) if seconds else ""),
+    ]
 
 
 @flow_run.command()

@@ -119,6 +119,11 @@ def duration(seconds: float | None) -> str:
     return f"{many} {long} {few} {short}" if few else f"{many} {long}"
 
 
+def size(number: int) -> str:
+    """Return a size in bytes: `3.8 GB`, `120 MB`."""
+    return f"{number / 2**30:.1f} GB" if number >= 0.995 * 2**30 else f"{number / 2**20:.0f} MB"
+
+
 def log_line(line: dict[str, Any]) -> str:
     """Return a recorded line: its time, its level and logger, or `print` for what was printed."""
     time = datetime.fromisoformat(line["time"]).astimezone()

@@ -17,9 +17,16 @@ from orchestrator.paging import KeysetPagination, read_limit
 from runs import actions
 from runs.api.access import visible_flow_runs
 from runs.api.filters import STATES_HELP, FlowRunFilter, asks_for_scheduled_alone, state_condition
-from runs.api.serializers import FlowRunDetailSerializer, FlowRunSerializer, LogSerializer, TaskRunSerializer
+from runs.api.serializers import (
+    FlowRunDetailSerializer,
+    FlowRunSerializer,
+    LogSerializer,
+    ResourceSampleSerializer,
+    TaskRunSerializer,
+)
 from runs.api.why import WhySerializer
 from runs.models import FlowRun, Log, TaskRun
+from runs.resources import samples_of
 from runs.why import why
 
 _ANY_TIME = {"state", "name", "id_prefix", "parent"}  # filters that ask for upcoming runs too
@@ -123,6 +130,17 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         rows = TaskRun.objects.filter(flow_run=self.get_object()).prefetch_related("earlier_attempts")
         page = self.paginate_queryset(rows.filter(state_condition(request.query_params.getlist("state"))))
         return self.get_paginated_response(TaskRunSerializer(page, many=True).data)
+
+    @extend_schema(
+        summary="Read what a run used: memory and processors, oldest sample first",
+        description="The pace halves as an attempt goes on; at most 2,000 samples. None for runs below a second.",
+        filters=False,
+        responses=inline_serializer("ResourceSamples", {"results": ResourceSampleSerializer(many=True)}),
+    )
+    @action(detail=True, pagination_class=None)
+    def resources(self, request: Request, pk: UUID) -> Response:
+        """The samples of all its attempts."""
+        return Response({"results": ResourceSampleSerializer(samples_of(self.get_object()), many=True).data})
 
     @extend_schema(summary="Why is a run not running?", filters=False, responses=WhySerializer)
     @action(detail=True, pagination_class=None)

@@ -9,7 +9,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from orchestrator.bodies import ReadSerializer
-from runs.models import Attempt, FlowRun, Log, TaskRun, TaskRunAttempt
+from runs.log_window import last_lines
+from runs.models import Attempt, CrashCause, FlowRun, Log, ResourceSample, TaskRun, TaskRunAttempt
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -68,18 +69,21 @@ class AttemptSerializer(_Timed):
     """An attempt of a flow run."""
 
     error = ErrorField(read_only=True)
+    cause = serializers.ChoiceField(
+        choices=[("", "None"), *CrashCause.choices], read_only=True, help_text="Why it crashed; empty if it did not."
+    )
 
     class Meta:
         model = Attempt
         fields = (
             "number", "state_type", "state_name", "state_message", "error", "start_time", "end_time",
-            "duration_seconds", "host", "pid", "exit_code", "signal",
+            "duration_seconds", "host", "pid", "exit_code", "signal", "cause", "peak_memory_bytes", "cpu_seconds",
         )  # fmt: skip
         read_only_fields = fields
 
 
 class FlowRunDetailSerializer(FlowRunSerializer):
-    """A flow run, inspected. Three queries more: its attempts, its task runs by state, its work queue."""
+    """A flow run, inspected. Three queries more: attempts, task runs by state, work queue; its log if it crashed."""
 
     parameters = serializers.DictField(read_only=True)
     task_run_counts = serializers.SerializerMethodField(help_text="How many task runs are in each type of state.")
@@ -88,18 +92,23 @@ class FlowRunDetailSerializer(FlowRunSerializer):
     parent = serializers.UUIDField(source="parent_id", read_only=True, allow_null=True)
     rerun_of = serializers.UUIDField(source="rerun_of_id", read_only=True, allow_null=True)
     queue = serializers.CharField(source="queue.name", read_only=True, default=None, allow_null=True)
+    last_log_lines = serializers.SerializerMethodField(help_text="Of a crashed run, as long as it is: the last six.")
 
     class Meta(FlowRunSerializer.Meta):
         fields = (
             *FlowRunSerializer.Meta.fields,
             "parameters", "task_run_counts", "error", "attempts", "parent", "rerun_of", "queue", "version",
-            "entrypoint", "cancel_requested_at",
+            "entrypoint", "cancel_requested_at", "last_log_lines",
         )  # fmt: skip
         read_only_fields = fields
 
     def get_task_run_counts(self, run: FlowRun) -> dict[str, int]:
         """Return the number of task runs by type of state (index `task_run_counts`)."""
         return run.task_run_counts()
+
+    def get_last_log_lines(self, run: FlowRun) -> list[str]:
+        """Return the last lines of a crashed run's attempt; none of others."""
+        return last_lines(run)
 
 
 class TaskRunAttemptSerializer(_Timed):
@@ -131,6 +140,15 @@ class TaskRunSerializer(_Timed):
             "max_retries", "created_at", "start_time", "end_time", "next_attempt_at", "duration_seconds", "tags",
             "inputs", "subflow_run", "flow_attempt", "earlier_attempts",
         )  # fmt: skip
+        read_only_fields = fields
+
+
+class ResourceSampleSerializer(ReadSerializer):
+    """What an attempt's processes used at a time, since the sample before."""
+
+    class Meta:
+        model = ResourceSample
+        fields = ("time", "attempt", "cpu", "memory_bytes")
         read_only_fields = fields
 
 

@@ -19,6 +19,7 @@ register = template.Library()
 
 register.filter("duration", presentation.duration)
 register.filter("count", presentation.count)
+register.filter("size", presentation.size)
 register.filter("level_name", presentation.level_name)
 register.filter("sentence", presentation.sentence)
 

@@ -9,10 +9,11 @@ from django.http import Http404
 
 from orchestrator.sdk.states import StateType
 from runs.live import run_group
-from runs.log_window import LogFilter, LogWindow, window
+from runs.log_window import LogFilter, LogWindow, last_lines, window
 from runs.models import Attempt, FlowRun, TaskRun
 from runs.presentation import duration, seconds_between
 from runs.reads import rows, usual_duration
+from runs.resources import resources
 from runs.timeline import Timeline, timeline
 from runs.views.live_page import LivePage, Reader
 from runs.why import why
@@ -48,7 +49,10 @@ class RunPage(LivePage):
     @property
     def regions(self) -> dict[str, str]:  # type: ignore[override]
         """The log streams by itself; other tabs are replaced."""
-        parts = {name: f"runs/_run_{name}.html" for name in ("head", "problem", "why", "timeline", "tabs", "about")}
+        parts = {
+            name: f"runs/_run_{name}.html"
+            for name in ("head", "problem", "why", "timeline", "resources", "tabs", "about")
+        }
         return parts if self.tab == "logs" else parts | {"tab": f"runs/_run_{self.tab}.html"}
 
     @property
@@ -106,6 +110,8 @@ class RunPage(LivePage):
             "late_seconds": self._late_words(),
             "waited": self._late_words(at_least=1) if run.deployment_id else "",
             "traceback": self._traceback(),
+            "last_lines": last_lines(run),
+            "resources": resources(run, self.shown_attempt),
             "why": None if run.is_final else why(run, now),
             "timeline": self._timeline(),
             "task_run": self._task_run(),
@@ -127,6 +133,12 @@ class RunPage(LivePage):
             return None
         wanted = self.reader.query.get("attempt", "")
         return int(wanted) if wanted.isdecimal() and 0 < int(wanted) <= self.run.attempt else self.run.attempt
+
+    @property
+    def shown_attempt(self) -> Attempt | None:
+        """The attempt that is looked at; None before the first."""
+        wanted = self.attempt or self.run.attempt
+        return next((attempt for attempt in self.attempts if attempt.number == wanted), None)
 
     def _attempt_links(self) -> list[tuple[int, str]]:
         if self.attempt is None:
