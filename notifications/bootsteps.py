@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from celery import bootsteps
+from django.conf import settings
 
 from notifications import sending
 from notifications.outgoing import TOTAL_SECONDS
@@ -15,6 +16,10 @@ class SendingStep(bootsteps.StartStopStep):
 
     name = "Sending"
     requires = ("celery.worker.components:Pool",)
+
+    def include_if(self, parent: Any) -> bool:
+        """A worker without a database sends nothing."""
+        return not settings.WITHOUT_DATABASE
 
     def start(self, parent: Any) -> None:
         """Nothing is to be started."""

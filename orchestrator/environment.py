@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from orchestrator.sdk.home import Home
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_SECRETS = ("DATABASE_URL", "BROKER_URL", "EMAIL_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS")
+_SECRETS = ("DATABASE_URL", "BROKER_URL", "API_TOKEN", "EMAIL_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS")
 _PR_SET_DUMPABLE = 4
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 

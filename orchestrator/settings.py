@@ -93,7 +93,9 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": database(HOME)}
+# Set by `orchestrator worker start` on a machine without the database: nothing there may open one.
+WITHOUT_DATABASE = flag("WITHOUT_DATABASE")
+DATABASES = {} if WITHOUT_DATABASE else {"default": database(HOME)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "teams.User"
@@ -250,9 +252,11 @@ PERIODIC_JOBS = {  # celery-beat's schedule, by the names of its entries: the jo
 LEASE_SECONDS = 20
 LEASE_RENEW_SECONDS = 5
 WORKER_PLACES = whole_number("WORKER_PLACES", 8, "how many runs a worker runs at once", minimum=1)
+WORKER_QUEUES = listing("WORKER_QUEUES")  # by name; none: every one
 WORKER_GRACE_SECONDS = whole_number("WORKER_GRACE_SECONDS", 30, "how long a stopping worker waits for its runs")
 CANCEL_GRACE_SECONDS = 5  # between SIGTERM and SIGKILL of a cancelled run
 API_URL = text("API_URL") or EXTERNAL_URL  # where runs find the server
+API_TOKEN = text("API_TOKEN")  # of a worker without the database
 # Called after an ingest transaction committed, with the ids of the flow runs it changed: live pages and wake-ups.
 AFTER_INGEST = "runs.live.announce"
 # Called inside the transaction that ends runs, with their rows: what has to be told is written down with the end.

@@ -9,11 +9,13 @@ from runs.api.flow_runs import FlowRunViewSet
 from runs.api.health import HealthView
 from runs.api.ingest import IngestView
 from runs.api.work_queues import WorkQueueViewSet
+from runs.api.workers import WorkerViewSet
 
 router = SimpleRouter(use_regex_path=False)
 router.register("flow-runs", FlowRunViewSet, basename="api-flow-run")
 router.register("deployments", DeploymentViewSet, basename="api-deployment")
 router.register("work-queues", WorkQueueViewSet, basename="api-work-queue")
+router.register("workers", WorkerViewSet, basename="api-worker")
 router.register("schedules", ScheduleViewSet, basename="api-schedule")
 router.register("calendars", CalendarViewSet, basename="api-calendar")
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runs.models import FlowRun
 
 RING_JOB: Final = "runs.jobs.ring"
+ECHO_JOB: Final = "runs.jobs.echo"
 CANCEL_COMMAND: Final = "orchestrator_cancel"
 EXPIRE_SECONDS: Final = 60  # an unheard bell is dropped after this; the tick rings again
 # One quick second try, over a new connection: the broker may have been restarted since the last bell.
@@ -56,6 +57,16 @@ def send_unheard(celery_queue: str) -> None:
     _post(partial(_ring_if_silent, celery_queue, {"queue": celery_queue, "at": None}))
 
 
+def own_queue(worker_name: str) -> str:
+    """Return the Celery queue on which this worker alone listens."""
+    return f"orchestrator.worker.{worker_name}"
+
+
+def send_echo(celery_queue: str, number: int) -> None:
+    """Ring a bell that a worker wants back (`runs.canary`)."""
+    _post(partial(_send_echo, celery_queue, number))
+
+
 def ring_cancel(run: "FlowRun") -> None:
     """Tell the worker that has this run, once the transaction has committed, that somebody asked to cancel it."""
     transaction.on_commit(partial(send_cancel, run.pk))
@@ -69,6 +80,10 @@ def send_cancel(run_id: UUID) -> None:
 def send_job(name: str, **arguments: Any) -> None:
     """Have a worker call one of Celery's functions now. Returns at once and never raises, like every bell."""
     _post(partial(_send_job, name, arguments))
+
+
+def _send_echo(celery_queue: str, number: int, app: "Celery") -> None:
+    app.send_task(ECHO_JOB, [number], queue=celery_queue, expires=EXPIRE_SECONDS, retry_policy=_RETRY)
 
 
 def _send_job(name: str, arguments: dict[str, Any], app: "Celery") -> None:

@@ -1,22 +1,30 @@
 """What `celery -A orchestrator worker` starts besides Celery itself: the runs' places, and the ear for their bells."""
 
+import logging
 import os
 import socket
 import sys
-from typing import Any
+import time
+from typing import Any, Final
 
 from celery import bootsteps
 from celery.worker import state
 from celery.worker.control import control_command
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import Error, connection
 
 from orchestrator.preparedness import NOT_PREPARED, is_prepared
-from runs import bells
+from runs import bells, workers
 from runs.models import Worker
+from runs.supervision.base import Unreachable
 from runs.supervision.database import DatabaseSupervision
+from runs.supervision.http import HttpSupervision, Refused
 from runs.worker import RunWorker
 
+SIGN_ON_SECONDS: Final = 2.0  # between tries while the server is away
+
+_log = logging.getLogger(__name__)
 _worker: RunWorker | None = None
 
 
@@ -33,15 +41,24 @@ class RunStep(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **options: Any) -> None:
         """Make the worker; nothing starts yet. Ends the process in one line when the database is not ready for it."""
-        _check_database()
         super().__init__(parent, **options)
         global _worker
-        row = Worker(name=parent.hostname, host=socket.gethostname(), pid=os.getpid(), places=settings.WORKER_PLACES)
-        _worker = self.worker = RunWorker(DatabaseSupervision(row), settings.WORKER_PLACES)
+        supervision = _over_http(parent.hostname) if settings.WITHOUT_DATABASE else _over_database(parent.hostname)
+        _worker = self.worker = RunWorker(parent.hostname, supervision, settings.WORKER_PLACES)
 
     def start(self, parent: Any) -> None:
-        """Start the run host and the threads."""
-        self.worker.start()
+        """Start the run host and the threads; a server that is away is waited for."""
+        while True:
+            try:
+                return self.worker.start()
+            except Refused as error:
+                sys.exit(f"Error: {error}")
+            except Unreachable as error:
+                if not settings.WITHOUT_DATABASE:
+                    raise
+                _log.error("Waiting for the server: %s", error)
+            time.sleep(SIGN_ON_SECONDS)
+            state.maybe_shutdown()
 
     def stop(self, parent: Any) -> None:
         """Let runs end for a while, then stop them (warm shutdown); a second signal cuts it short."""
@@ -52,14 +69,26 @@ class RunStep(bootsteps.StartStopStep):
         self.worker.stop(0)
 
 
-def _check_database() -> None:
+def _over_http(name: str) -> HttpSupervision:
+    about = {"name": name, "host": socket.gethostname(), "pid": os.getpid(), "places": settings.WORKER_PLACES}
+    about["queues"] = settings.WORKER_QUEUES
+    return HttpSupervision(settings.HOME, settings.API_URL, settings.API_TOKEN, about)
+
+
+def _over_database(name: str) -> DatabaseSupervision:
+    """Ends the process in one line when the database is not ready, or has no queue of a name."""
+    row = Worker(name=name, host=socket.gethostname(), pid=os.getpid(), places=settings.WORKER_PLACES)
     try:
         if not is_prepared():
             sys.exit(f"Error: {NOT_PREPARED}")
+        row.queues = [str(queue.pk) for queue in workers.queues_named(settings.WORKER_QUEUES)]
+    except ValidationError as error:
+        sys.exit(f"Error: {' '.join(error.messages)}")
     except Error as error:
         sys.exit(f"Error: The database cannot be used: {str(error).strip().partition(chr(10))[0]}")
     finally:
         connection.close()  # the worker's threads have connections of their own
+    return DatabaseSupervision(row)
 
 
 class BellStep(bootsteps.StartStopStep):

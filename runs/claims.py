@@ -4,7 +4,6 @@ Nothing but a claim makes an attempt of a run that the server created. It is one
 that is delivered twice, late or never changes nothing about who runs what.
 """
 
-import socket
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,7 +47,7 @@ def queues_of(queue_ids: Collection[UUID] | None) -> QuerySet[WorkQueue]:
     return queues if queue_ids is None else queues.filter(pk__in=queue_ids)
 
 
-def claim(worker: Worker, now: datetime | None = None) -> Claim | None:
+def claim(worker: Worker, now: datetime | None = None, request: UUID | None = None) -> Claim | None:
     """Claim the first eligible run for a worker: by its queue's priority, its own, then by time.
 
     What a limit keeps waiting is passed over, and holds up nobody behind it (`runs.limits`).
@@ -56,21 +55,48 @@ def claim(worker: Worker, now: datetime | None = None) -> Claim | None:
     Args:
         worker: Who will run it; its team and queues say what it serves.
         now: The time by which runs are due; the database's by default.
+        request: Names this claim, so that it may be asked for again where the answer was lost: the same claim is the
+            answer as long as its run waits for its start, and None from then on. Becomes the attempt's journal.
 
     Returns:
         The claim, with the attempt it created; None when nothing is due.
 
     Queries and locks: one read of the queues' first runs outside any transaction (an idle worker takes no lock), then
     in one transaction a row lock that passes over locked rows (`BEGIN IMMEDIATE` on SQLite), an UPDATE and an INSERT.
-    Where limits are set, the rows of the queue and of the deployment are locked too, and their runs are counted.
+    Where limits are set, the rows of the queue and of the deployment are locked too, and their runs are counted. With a
+    request, the worker's row is locked before them, so that of two requests with one name one claims.
     """
     now = now or database_now()
+    if request is not None and _is_answered(worker, request):
+        return _given(worker, request)
     for queue in _queues_with_work(queue_ids_of(worker), now):
         with transaction.atomic():
-            claimed = _claim_from(queue, worker, now)
+            if request is not None and not _lock_for(worker, request):
+                break
+            claimed = _claim_from(queue, worker, now, request)
         if claimed is not None:
             return claimed
-    return None
+    return None if request is None else _given(worker, request)
+
+
+def _lock_for(worker: Worker, request: UUID) -> bool:
+    """Lock a worker's row; False where it has signed off, or this request of it was answered. In a transaction."""
+    there = Worker.objects.select_for_update(no_key=True).filter(pk=worker.pk, stopped_at=None).first()
+    return there is not None and not _is_answered(worker, request)
+
+
+def _is_answered(worker: Worker, request: UUID) -> bool:
+    return Attempt.objects.filter(journal=request, worker=worker).exists()
+
+
+def _given(worker: Worker, request: UUID) -> Claim | None:
+    """Return what this request was answered with, if its run still waits for its start."""
+    attempts = Attempt.objects.select_related("flow_run__flow", "flow_run__deployment__flow")
+    attempt = attempts.filter(journal=request, worker=worker).order_by("number").first()
+    if attempt is None:
+        return None
+    run = attempt.flow_run
+    return Claim(run, attempt) if run.attempt == attempt.number and run.state_type == StateType.PENDING else None
 
 
 def renew(held: Mapping[UUID, int]) -> Renewal:
@@ -202,14 +228,14 @@ def _in_line(queue_id: UUID, now: datetime, passed_over: Collection[UUID]) -> Fl
     return runs.exclude(deployment__in=passed_over)
 
 
-def _claim_from(queue: WorkQueue, worker: Worker, now: datetime) -> Claim | None:
+def _claim_from(queue: WorkQueue, worker: Worker, now: datetime, request: UUID | None) -> Claim | None:
     if queue.limit is not None and not limits.lock_room_on_queue(queue.pk):
         return None
     passed_over: set[UUID] = set()
     while (run := first_eligible(queue.pk, now, passed_over)) is not None:
         room = limits.lock_room_of_deployment(run.deployment)
         if room is limits.Room.FREE:
-            return _take(run, worker, now)
+            return _take(run, worker, now, request)
         if room is limits.Room.FULL and run.deployment.collision == Collision.CANCEL and run.attempt == 0:
             _turn_away(run, now)
         else:
@@ -233,7 +259,7 @@ def _turn_away(run: FlowRun, now: datetime) -> None:
     announce_on_commit([run.pk])
 
 
-def _take(run: FlowRun, worker: Worker, now: datetime) -> Claim | None:
+def _take(run: FlowRun, worker: Worker, now: datetime, request: UUID | None) -> Claim | None:
     number = run.attempt + 1
     won = (
         FlowRun.objects.unclaimed()
@@ -255,6 +281,6 @@ def _take(run: FlowRun, worker: Worker, now: datetime) -> Claim | None:
         return None
     run.attempt, run.state_type, run.state_name = number, StateType.PENDING, "Pending"
     attempt = Attempt.objects.create(
-        flow_run=run, number=number, worker=worker, journal=uuid7(), host=socket.gethostname()[:200], created_at=now
+        flow_run=run, number=number, worker=worker, journal=request or uuid7(), host=worker.host[:200], created_at=now
     )
     return Claim(run, attempt)

@@ -26,3 +26,13 @@ def ring(queue: str, at: str | None = None) -> None:
     worker = current()
     if worker is not None:
         worker.ring(queue, datetime.fromisoformat(at) if at else None)
+
+
+@shared_task(name=bells.ECHO_JOB)
+def echo(number: int) -> None:
+    """A worker's bell to itself came back (`runs.canary`)."""
+    from runs.bootsteps import current  # as above
+
+    worker = current()
+    if worker is not None:
+        worker.canary.came_back(number)

@@ -1,4 +1,4 @@
-"""Which Celery queues a worker listens on: one for every work queue, and none of them while it is full."""
+"""Which Celery queues a worker listens on: its own, and one for every work queue but while it is full."""
 
 import logging
 import threading
@@ -11,7 +11,9 @@ _log = logging.getLogger(__name__)
 class Listening:
     """Keeps the Celery consumer's queues as wanted: wanted from any thread, and done in the consumer's."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_queue: str) -> None:
+        """Keep the name of the worker's own queue, on which it always listens."""
+        self._own_queue = own_queue
         self._consumer: Any = None  # celery.worker.consumer.Consumer
         self._queues: frozenset[str] = frozenset()
         self._open = True
@@ -25,6 +27,17 @@ class Listening:
     def disconnect(self) -> None:
         """The consumer stops."""
         self._consumer = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the consumer takes itself for connected."""
+        return self._consumer is not None
+
+    def reconnect(self) -> None:
+        """Have the consumer make its connection anew: it treats this as it treats one that broke."""
+        consumer = self._consumer
+        if consumer is not None:
+            consumer.call_soon(_break_off)
 
     def want(self, queues: Collection[str]) -> None:
         """Listen on these Celery queues."""
@@ -53,10 +66,14 @@ class Listening:
         consumer = self._consumer
         if consumer is None or not consumer.task_consumer:
             return
-        wanted = self._queues if self._open else frozenset()
-        jobs = consumer.app.conf.task_default_queue
-        now = {queue.name for queue in consumer.task_consumer.queues} - {jobs}
+        wanted = {self._own_queue, *(self._queues if self._open else ())}
+        kept = {consumer.app.conf.task_default_queue, self._own_queue}
+        now = {queue.name for queue in consumer.task_consumer.queues}
         for name in wanted - now:
             consumer.add_task_queue(name)
-        for name in now - wanted:
+        for name in now - wanted - kept:
             consumer.cancel_task_queue(name)
+
+
+def _break_off() -> None:
+    raise ConnectionResetError("a bell to itself did not come back")

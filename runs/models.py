@@ -11,7 +11,7 @@ from django.db.models.expressions import RawSQL
 from flows.models import Deployment, Flow, OwnedQuerySet, Schedule, WorkQueue
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import ACTIVE, FINAL, NAMES, StateType
-from teams.models import Team
+from teams.models import Team, User
 
 STATE_TYPES = [(type_.value, type_.value.capitalize()) for type_ in StateType]
 FINAL_TYPES = sorted(type_.value for type_ in FINAL)
@@ -182,6 +182,10 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         """Those that were heard of a moment ago and have not signed off."""
         return self.filter(stopped_at=None, heartbeat_at__gt=now - HEARD_WITHIN)
 
+    def visible_to(self, user: User) -> "WorkerQuerySet":
+        """Those that serve a team of this user's; a server's own serve every team."""
+        return self if user.is_superuser else self.filter(Q(team=None) | Q(team__in=user.team_ids))
+
 
 class Worker(models.Model):
     """A worker process: how many runs it may run at once, and when it was last heard of."""
@@ -203,12 +207,23 @@ class Worker(models.Model):
     )
     load = models.FloatField(null=True, blank=True, help_text="Of its machine: the processors' load over a minute.")
     heartbeat_at = models.DateTimeField()
+    heard_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a bell that it rang for itself last came back through the broker."
+    )
     stopped_at = models.DateTimeField(null=True, blank=True)
 
     objects = WorkerQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.name
+
+    def is_alive(self, now: datetime) -> bool:
+        """Whether it was heard of a moment ago and has not signed off."""
+        return self.stopped_at is None and self.heartbeat_at > now - HEARD_WITHIN
+
+    def hears(self, now: datetime) -> bool:
+        """Whether bells reach it, as far as known; a deaf one looks for runs by itself, so they start a bit later."""
+        return (self.heard_at or self.started_at) > now - HEARD_WITHIN
 
     def serves(self, queue: WorkQueue) -> bool:
         """Whether it claims runs of this queue."""

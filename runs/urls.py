@@ -7,6 +7,7 @@ from runs.views import (
     calendar_pages,
     deployment_forms,
     deployment_verbs,
+    queue_forms,
     run_log,
     run_verbs,
     schedule_forms,
@@ -15,8 +16,10 @@ from runs.views.deployment_page import DeploymentPage
 from runs.views.flow_pages import DeploymentsPage, FlowPage, FlowsPage
 from runs.views.home import HomePage
 from runs.views.live_page import live_view
+from runs.views.queue_pages import QueuePage, QueuesPage
 from runs.views.run_list import RunsPage
 from runs.views.run_page import RunPage
+from runs.views.worker_pages import WorkerPage, WorkersPage
 
 urlpatterns: list[URLPattern] = [
     path("", live_view(HomePage), name="home"),
@@ -55,6 +58,15 @@ urlpatterns: list[URLPattern] = [
     path("calendars/preview/", calendar_pages.preview, name="calendar-preview"),
     path("calendars/<uuid:calendar_id>/", calendar_pages.change, name="calendar"),
     path("calendars/<uuid:calendar_id>/delete/", calendar_pages.delete, name="calendar-delete"),
+    path("work-queues/", live_view(QueuesPage), name="work-queues"),
+    path("work-queues/new/", queue_forms.add, name="work-queue-new"),
+    path("work-queues/<uuid:queue_id>/", live_view(QueuePage), name="work-queue"),
+    path("work-queues/<uuid:queue_id>/edit/", queue_forms.edit, name="work-queue-edit"),
+    path("work-queues/<uuid:queue_id>/pause/", queue_forms.pause, name="work-queue-pause"),
+    path("work-queues/<uuid:queue_id>/resume/", queue_forms.resume, name="work-queue-resume"),
+    path("work-queues/<uuid:queue_id>/delete/", queue_forms.delete, name="work-queue-delete"),
+    path("workers/", live_view(WorkersPage), name="workers"),
+    path("workers/<uuid:worker_id>/", live_view(WorkerPage), name="worker"),
     path("schedules/preview/", schedule_forms.preview, name="schedule-preview"),
     path("schedules/<uuid:schedule_id>/", schedule_forms.change, name="schedule"),
     path("schedules/<uuid:schedule_id>/switch/", schedule_forms.switch, name="schedule-switch"),

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from orchestrator.sdk.causes import CANCELLED, LEASE_LOST, SERVER_STOPPED
 from orchestrator.sdk.host_protocol import Extend, FromHost, Ready, RunExited, Started, Stop
 from orchestrator.sdk.processes import kill_marked, mark_of
 from runs import bells
+from runs.canary import Canary
 from runs.host_client import RunHost
 from runs.launch import run_environment
 from runs.listening import Listening
@@ -56,10 +58,12 @@ class _Ending:
 class RunWorker:
     """One worker process's places, run host and threads."""
 
-    def __init__(self, supervision: Supervision, places: int) -> None:
+    def __init__(self, name: str, supervision: Supervision, places: int) -> None:
         """Make it; nothing starts yet."""
         self.places = Places(places)
-        self.listening = Listening()
+        own_queue = bells.own_queue(name)
+        self.listening = Listening(own_queue)
+        self.canary = Canary(partial(bells.send_echo, own_queue))
         self._supervision = supervision
         self._host: RunHost | None = None
         self._host_ready = threading.Event()
@@ -149,6 +153,8 @@ class RunWorker:
                 self._wake.clear()
                 with _surviving("look after what runs record"):
                     self._tend_facts()
+                with _surviving("listen to itself"):
+                    self._listen_to_itself()
                 with _surviving("claim runs"):
                     self.listening.want(self._supervision.celery_queues())
                     self._fill()
@@ -160,6 +166,11 @@ class RunWorker:
     def _tend_facts(self) -> None:
         if not self._draining.is_set():
             self._supervision.tend_facts()
+
+    def _listen_to_itself(self) -> None:
+        if self.canary.look(self.listening.is_connected):
+            _log.error("This worker is deaf: a bell to itself did not come back. Its connection is made anew.")
+            self.listening.reconnect()
 
     def _until_next_bell(self) -> float:
         longest = self._supervision.sweep_seconds
@@ -277,7 +288,9 @@ class RunWorker:
     def _renew(self) -> None:
         occupants = {occupant.run_id: occupant for occupant in self.places.occupants()}
         asked_at = boot_seconds()
-        renewal = self._supervision.renew({run_id: occupant.attempt for run_id, occupant in occupants.items()})
+        renewal = self._supervision.renew(
+            {run_id: occupant.attempt for run_id, occupant in occupants.items()}, self.canary.heard_at
+        )
         grace = self._supervision.leases.cancel_grace
         for run_id in renewal.cancel:
             self._stop_run(occupants[run_id], CANCELLED, grace)

@@ -18,6 +18,7 @@ COMMANDS = {
     "server": ("orchestrator.cli.server:server", "Start and stop the server of this machine."),
     "token": ("orchestrator.cli.tokens:token", "Make and revoke API tokens."),
     "user": ("orchestrator.cli.user:user", "Make users and set passwords."),
+    "worker": ("orchestrator.cli.workers:worker", "Start workers on this machine; see what runs where."),
     "work-queue": ("orchestrator.cli.work_queues:work_queue", "Work queues: limits, priorities, pauses."),
     "version": ("orchestrator.cli.version:version", "Print the version."),
 }

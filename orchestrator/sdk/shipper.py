@@ -74,7 +74,7 @@ class Shipper:
 
     def __init__(self, home: Home, journal: str) -> None:
         self._home = home
-        self._server = _Server(os.environ["ORCHESTRATOR_API_URL"], os.environ.get("ORCHESTRATOR_API_TOKEN", ""))
+        self._server = IngestServer(os.environ["ORCHESTRATOR_API_URL"], os.environ.get("ORCHESTRATOR_API_TOKEN", ""))
         self._reader = JournalReader(segment(home.journals, journal, 0))
         self._marker = home.journals / f"{journal}{MARKER_SUFFIX}"
         self._wake = threading.Event()
@@ -162,10 +162,11 @@ class Shipper:
         )
 
 
-class _Server:
+class IngestServer:
     """The server's end: one kept-alive connection, opened when needed."""
 
     def __init__(self, url: str, token: str) -> None:
+        """Keep where it is; nothing is sent yet."""
         self.url = url.rstrip("/").removesuffix("/api")
         self._headers = {"Content-Type": "application/x-ndjson", "User-Agent": f"orchestrator/{__version__}"}
         if token:
@@ -218,7 +219,7 @@ class _Server:
             self._connection = None
 
 
-def _ship(server: _Server, reader: JournalReader, heartbeat: bool) -> bool:
+def _ship(server: IngestServer, reader: JournalReader, heartbeat: bool) -> bool:
     """Ship all whole lines that are there and delete the segments that they complete.
 
     Args:

@@ -3,13 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
 from uuid import UUID
 
 from orchestrator.sdk.host_protocol import Start
 from runs.claims import Renewal
-
-KEEPS_ROWS_DAYS: Final = 30  # rows of workers that are gone
 
 
 class Unreachable(Exception):
@@ -71,8 +69,13 @@ class Supervision(ABC):
         """The run host was told; pages may say so."""
 
     @abstractmethod
-    def renew(self, held: Mapping[UUID, int]) -> Renewal:
-        """Extend the leases of these attempts, by id of their run, and say that the worker lives."""
+    def renew(self, held: Mapping[UUID, int], heard_at: datetime | None = None) -> Renewal:
+        """Extend the leases of these attempts, by id of their run, and say that the worker lives.
+
+        Args:
+            held: The attempt of each run that it has.
+            heard_at: When a bell to itself last came back; None: not yet.
+        """
 
     @abstractmethod
     def state_names(self, run_ids: Collection[UUID]) -> dict[UUID, str]:

@@ -3,22 +3,21 @@
 import contextlib
 import time
 from collections.abc import Collection, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
-from django.utils import timezone
 
-from runs import claims
+from runs import claims, workers
 from runs.announcements import announce_on_commit
 from runs.claims import Claim, Renewal
 from runs.ingester_child import IngesterChild
 from runs.launch import start_message
 from runs.models import FlowRun, Worker
-from runs.supervision.base import KEEPS_ROWS_DAYS, Assignment, Leases, Supervision, Unreachable
+from runs.supervision.base import Assignment, Leases, Supervision, Unreachable
 
 LOOK_SECONDS: Final = 0.8  # between looks at who brings journals in
 
@@ -41,16 +40,13 @@ class DatabaseSupervision(Supervision):
 
     def sign_on(self) -> None:
         """Enter the worker's row, and clear away those of workers that are long gone."""
-        now = timezone.now()
-        self._row.started_at = self._row.heartbeat_at = now
         with _reaching():
-            self._row.save(force_insert=True)
-            Worker.objects.filter(heartbeat_at__lt=now - timedelta(days=KEEPS_ROWS_DAYS)).delete()
+            workers.sign_on(self._row)
 
     def sign_off(self) -> None:
         """Note in the row that it stopped."""
         with _reaching():
-            Worker.objects.filter(pk=self._row.pk).update(stopped_at=timezone.now())
+            workers.sign_off(self._row)
 
     def celery_queues(self) -> list[str]:
         """One query."""
@@ -72,11 +68,11 @@ class DatabaseSupervision(Supervision):
         """Tell live pages."""
         announce_on_commit([assignment.run_id])
 
-    def renew(self, held: Mapping[UUID, int]) -> Renewal:
+    def renew(self, held: Mapping[UUID, int], heard_at: datetime | None = None) -> Renewal:
         """Extend the leases; the heartbeat is the worker's row."""
         with _reaching():
             renewal = claims.renew(held)
-            Worker.objects.filter(pk=self._row.pk).update(heartbeat_at=timezone.now())
+            workers.beat(self._row, load=workers.load_here(), heard_at=heard_at)
         return renewal
 
     def state_names(self, run_ids: Collection[UUID]) -> dict[UUID, str]:

@@ -18,6 +18,8 @@ _PLACES = {
     "runs": ("run",),
     "flows": ("flow",),
     "deployments": ("deployment", "schedule", "calendar"),
+    "work-queues": ("work-queue",),
+    "workers": ("worker",),
     "notifications": ("notification",),
 }
 

@@ -10,12 +10,13 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from flows.models import ISOLATION_RISK, Deployment, Isolation, WorkQueue
+from flows.models import ISOLATION_RISK, Collision, Deployment, Isolation, WorkQueue
 from runs import actions
 from runs.models import FlowRun, Trigger
 from runs.parameter_form import fields_of, read
 from runs.views.deployment_page import deployment_of
 from runs.views.run_list import _uuid as uuid_of
+from runs.views.typed import read_whole
 
 Errors = dict[str, list[str]]
 
@@ -79,13 +80,14 @@ def _source(request: HttpRequest, deployment: Deployment) -> FlowRun | None:
 
 @login_required
 def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
-    """Change its description, tags, queue, isolation, what becomes of crashed runs, and parameters."""
+    """Change its description, tags, queue, limit, isolation, what becomes of crashed runs, and parameters."""
     deployment = deployment_of(request.user, deployment_id)
     schema = deployment.parameter_schema
     offered = {
         "deployment": deployment,
         "queues": WorkQueue.objects.filter(team=deployment.team).order_by("name"),
         "isolations": Isolation.choices,
+        "collisions": Collision.choices,
         "isolation_risk": ISOLATION_RISK,
     }
     if request.method == "POST":
@@ -101,6 +103,8 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                     queue=request.POST.get("queue", ""),
                     isolation=request.POST.get("isolation", deployment.isolation),
                     crash_retries=_number(request.POST.get("crash_retries", str(deployment.crash_retries))),
+                    limit=read_whole(request.POST.get("limit", str(deployment.limit or "")), "limit"),
+                    collision=request.POST.get("collision", deployment.collision),
                     parameters=filled.values,
                 )
             except ValidationError as error:
@@ -108,7 +112,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             else:
                 messages.success(request, "Saved.")
                 return redirect("deployment", deployment.id)
-        named = {"description", "tags", "queue", "isolation", "crash_retries"}
+        named = {"description", "tags", "queue", "isolation", "crash_retries", "limit", "collision"}
         context = {
             **offered,
             "shown": {name: request.POST.get(name, "") for name in named},
@@ -125,6 +129,8 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             "queue": deployment.queue.name,
             "isolation": deployment.isolation,
             "crash_retries": deployment.crash_retries,
+            "limit": "" if deployment.limit is None else deployment.limit,
+            "collision": deployment.collision,
         },
         "fields": fields_of(schema, deployment.parameters, partial=True),
     }

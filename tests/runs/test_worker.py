@@ -45,7 +45,7 @@ class Host:
 def worker() -> Iterator[RunWorker]:
     supervision = DatabaseSupervision(Worker(name="w", host="h", pid=1, places=2))
     supervision.sign_on()
-    worker = RunWorker(supervision, places=2)
+    worker = RunWorker("w", supervision, places=2)
     worker._host = Host()  # type: ignore[assignment]
     worker._host_ready.set()
     yield worker
