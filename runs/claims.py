@@ -90,13 +90,15 @@ def _is_answered(worker: Worker, request: UUID) -> bool:
 
 
 def _given(worker: Worker, request: UUID) -> Claim | None:
-    """Return what this request was answered with, if its run still waits for its start."""
+    """Return what this request was answered with, if its run still waits for its start; its lease begins anew."""
     attempts = Attempt.objects.select_related("flow_run__flow", "flow_run__deployment__flow")
     attempt = attempts.filter(journal=request, worker=worker).order_by("number").first()
     if attempt is None:
         return None
     run = attempt.flow_run
-    return Claim(run, attempt) if run.attempt == attempt.number and run.state_type == StateType.PENDING else None
+    waits = FlowRun.objects.filter(pk=run.pk, attempt=attempt.number, state_type=StateType.PENDING)
+    expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
+    return Claim(run, attempt) if waits.update(lease_expires_at=expires) else None
 
 
 def renew(held: Mapping[UUID, int]) -> Renewal:
