@@ -33,6 +33,8 @@ def start(home: Home) -> str:
         lock = os.open(home.control_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_locked(home.ingest_lock):  # by an ingester that belongs to a server elsewhere, or for an instant
+                return "another process brings this home's journals in; set ORCHESTRATOR_API_URL to its server"
             _spawn(home, lock)
         except BlockingIOError:  # it runs, or is being started
             pass

@@ -3,13 +3,17 @@
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from orchestrator.sdk.home import Home
 
 if sys.platform != "win32":  # where no server starts: the command line asks one elsewhere, by its URL
     import fcntl
+
+
+LOCK_SECONDS: Final = 0.3  # who only asks whether a server runs holds the lock, shared, for an instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,16 @@ def lock(home: Home) -> IO[bytes] | None:
     file = open(os.open(home.server_lock, os.O_RDWR | os.O_CREAT, 0o600), "r+b")  # noqa: SIM115  held until the end
     if sys.platform == "win32":
         return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                file.close()
+                return None
+            time.sleep(LOCK_SECONDS / 10)
     file.truncate()
     file.write(b"%d\n" % os.getpid())
     file.flush()

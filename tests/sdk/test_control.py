@@ -1,16 +1,21 @@
 """Tag limits as the engine sees them: who asks, how it waits, what a server that is away does."""
 
 import asyncio
+import fcntl
 import json
+import os
+import textwrap
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator import CancelledRun, InlineTaskRunner, ThreadPoolTaskRunner, flow, tags, task, wait
-from orchestrator.sdk import control_slots
+from orchestrator.sdk import control_address, control_helper, control_slots
+from orchestrator.sdk.home import Home
 from tests.sdk.conftest import Recorded
 from tests.sdk.processes import end_started, start_python
 from tests.sdk.slot_server import SlotServer, slot_server
@@ -286,3 +291,57 @@ def test_a_script_asks_its_server_which_tags_are_limited(server: SlotServer, hom
     assert script.wait(30) == 0
     end_started()
     assert (server.tag_questions, len(server.asked)) == (1, 2)
+
+
+def test_of_many_that_need_a_helper_at_once_one_starts_it(home: Path, monkeypatch: pytest.MonkeyPatch):
+    started: list[int] = []
+
+    def spawn(_home: Home, lock: int) -> None:
+        started.append(os.dup(lock))  # as the helper has it from then on
+
+    monkeypatch.setattr(control_helper, "_spawn", spawn)
+    with ThreadPoolExecutor(20) as pool:
+        troubles = set(pool.map(control_helper.start, [Home(home)] * 40))
+    assert (len(started), troubles) == (1, {""})
+    os.close(started[0])
+
+
+def test_no_helper_where_it_could_only_do_harm(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(control_helper, "_spawn", lambda home, lock: pytest.fail("it was started"))
+    here = Home(home)
+    with here.ingest_lock.open("w") as lock:  # a server elsewhere has its ingester here
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "set ORCHESTRATOR_API_URL" in control_helper.start(here)
+    with here.server_lock.open("w") as lock:  # a server is starting
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert control_helper.start(here) == ""
+    monkeypatch.setenv("ORCHESTRATOR_RUN_ID", "a-run-of-a-worker")
+    assert "set ORCHESTRATOR_API_URL" in control_helper.start(here)
+
+
+def test_a_record_of_a_dead_server_is_not_trusted(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("ORCHESTRATOR_API_URL", raising=False)
+    here = Home(home)
+    here.server_file.write_text(json.dumps({"pid": 1, "url": "http://127.0.0.1:4200", "token": "secret"}))
+    assert control_address.find(here).socket == here.control_socket
+    with here.server_lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert control_address.find(here) == ("http://127.0.0.1:4200", "secret", None)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_waits_by_itself(server: SlotServer, home: Path):
+    script = f"""
+        import os
+        {textwrap.indent(textwrap.dedent(SCRIPT), " " * 8).strip()}
+        child = os.fork()
+        if child == 0:
+            one()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    """
+    server.limits["database"] = 4
+    forking = start_python(script, home, ORCHESTRATOR_API_URL=server.url, ORCHESTRATOR_RUN_ID="r")
+    assert forking.wait(30) == 0, forking.stderr and forking.stderr.read()
+    end_started()
+    assert len({asked["listener"] for asked in server.asked}) == 2
