@@ -19,7 +19,7 @@ import pytest
 from orchestrator.sdk.control_address import is_locked
 from orchestrator.sdk.home import Home
 from tests.sdk.processes import environment
-from tests.server.running import RunningServer, command, processes_of, running_server, until
+from tests.server.running import RunningServer, processes_of, running_server, until
 
 PROJECT = """
 import os, sys, time
@@ -125,7 +125,7 @@ def test_killing_who_holds_a_slot_frees_it(limited: RunningServer, scripts: list
     home = limited.home
     holder = start_script(home, "60", "1")
     scripts.append(holder)
-    until(lambda: has_begun(home, holder))
+    until(lambda: has_begun(home, holder), 60)
     waiter = start_script(home, "0.01", "1")
     scripts.append(waiter)
     until(lambda: limit(limited)["waiting"] == 1)
@@ -135,7 +135,7 @@ def test_killing_who_holds_a_slot_frees_it(limited: RunningServer, scripts: list
     assert has_begun(home, waiter)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def helped_home() -> Iterator[Path]:
     """A home with a limit of 1 on `database` and without a server; its helper is ended at the end."""
     home = Path(tempfile.mkdtemp(prefix="orch-"))
@@ -153,6 +153,13 @@ def helped_home() -> Iterator[Path]:
     shutil.rmtree(home)
 
 
+def test_the_helper_ends_when_nobody_asks(helped_home: Path) -> None:
+    code = "from orchestrator.server import helper; from orchestrator.control import main\n"
+    quick = f"{code}helper.IDLE_SECONDS = 0.3\nassert main([]) == 0"
+    subprocess.run([sys.executable, "-c", quick], env=environment(helped_home), check=True, timeout=60)
+    assert not Home(helped_home).control_socket.exists()
+
+
 def test_two_scripts_without_a_server_share_a_limit_and_go_on_with_one(
     helped_home: Path, scripts: list["subprocess.Popen[bytes]"]
 ) -> None:
@@ -168,7 +175,7 @@ def test_two_scripts_without_a_server_share_a_limit_and_go_on_with_one(
 
     holder = start_script(home, "60", "1")
     scripts.append(holder)
-    until(lambda: has_begun(home, holder))
+    until(lambda: has_begun(home, holder), 60)
     waiter = start_script(home, "0.01", "1")
     scripts.append(waiter)
     with running_server(home) as server:  # the helper makes room for it, and who waits asks it
@@ -179,25 +186,3 @@ def test_two_scripts_without_a_server_share_a_limit_and_go_on_with_one(
         holder.send_signal(signal.SIGKILL)
         wait_for(home, waiter)
     assert not overlaps(intervals(home))
-
-
-def test_the_helper_ends_when_nobody_asks(helped_home: Path) -> None:
-    code = "from orchestrator.server import helper; from orchestrator.control import main\n"
-    quick = f"{code}helper.IDLE_SECONDS = 0.3\nassert main([]) == 0"
-    subprocess.run([sys.executable, "-c", quick], env=environment(helped_home), check=True, timeout=60)
-    assert not Home(helped_home).control_socket.exists()
-
-
-def test_command_line_works_beside_the_helper(helped_home: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.control"], env=environment(helped_home), cwd=helped_home
-    ) as helper:
-        until(lambda: Home(helped_home).control_socket.exists())
-        listed = command(environment(helped_home), "flow-run", "ls")
-        second = subprocess.run(
-            [sys.executable, "-m", "orchestrator.control"],
-            env=environment(helped_home), cwd=helped_home, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        helper.terminate()
-    assert (listed.returncode, helper.returncode) == (0, 0)
-    assert (second.returncode, second.stderr.strip()) == (0, "The helper of this home runs already.")
