@@ -26,6 +26,8 @@ def start(home: Home) -> str:
         return "the worker that started this run knows no address for it; set ORCHESTRATOR_API_URL for the worker"
     if sys.platform == "win32":
         return "there is no helper on Windows; set ORCHESTRATOR_API_URL to a server"
+    if not sys.executable:
+        return "this program embeds Python, so that no helper can be started; set ORCHESTRATOR_API_URL to a server"
     if is_locked(home.server_lock):
         return ""
     try:

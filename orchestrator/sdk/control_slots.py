@@ -73,6 +73,8 @@ class Slots:
         self._away_until = 0.0
         self._away_delay = 0.0
         self._has_complained = False
+        self._wanted_until = 0.0
+        self._listen_now = threading.Event()  #: the stream is to be opened now, however often that failed
 
     # --- for the engine
 
@@ -105,6 +107,7 @@ class Slots:
                 entry.wake = wake
                 self._schedule(run.id, entry, 0.0 if is_new or self._away_since else self._pause())
                 self._start_threads()
+                self._listen_now.set()
         if entry.granted:
             wake()
 
@@ -276,29 +279,31 @@ class Slots:
 
     def _listen(self) -> None:
         delay = 0.0
-        quiet_since = 0.0
-        while True:
-            with self._condition:
-                if any(entry.wake for entry in self._entries.values()):
-                    quiet_since = 0.0
-                else:
-                    quiet_since = quiet_since or time.monotonic()
-                    if time.monotonic() - quiet_since >= LINGER_SECONDS:
-                        self._stream = None
-                        return
+        while self._is_wanted():
             try:
                 for name, data in self._events():
-                    delay = 0.0
                     if name == "ready":
+                        delay = 0.0
                         self._ask_all_again()
                     elif name == "granted":
                         self._grant(decoded(data, Granted).task_run)
-                    if not self._entries:
-                        break
+                    if not self._is_wanted():
+                        return
             except (Away, Refused, OSError, http.client.HTTPException):
                 pass  # the asking behind the push says what is wrong
             delay = min(_LONGEST_AWAY_SECONDS, max(0.1, delay * 2))
-            time.sleep(delay * random.uniform(0.75, 1.25))
+            self._listen_now.wait(delay * random.uniform(0.75, 1.25))
+            self._listen_now.clear()
+
+    def _is_wanted(self) -> bool:
+        """Whether the stream is of use: something waits, or did a moment ago. Where it is not, its thread is over."""
+        with self._condition:
+            if any(entry.wake for entry in self._entries.values()):
+                self._wanted_until = time.monotonic() + LINGER_SECONDS
+            elif time.monotonic() >= self._wanted_until:
+                self._stream = None
+                return False
+            return True
 
     def _events(self) -> Iterator[tuple[str, bytes]]:
         """Yield the stream's events until it breaks off; a comment comes as an event without a name."""
@@ -350,6 +355,7 @@ class Slots:
         with self._condition:
             self._away_since = self._away_until = self._away_delay = 0.0
             told, self._has_complained = self._has_complained, False
+            self._listen_now.set()
         if told:
             with capture.muted():
                 terminal.write(_INFO, "orchestrator.control", "It answers again; task runs with limited tags go on.")

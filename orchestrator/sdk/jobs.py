@@ -118,7 +118,10 @@ class Job(Cancellation):
 
     def _go(self) -> None:
         try:
-            with self._surroundings():
+            if isinstance(self._run, FlowRun):
+                with self._surroundings(self._run):
+                    state = self._drive()
+            else:
                 state = self._drive()
         except BaseException as error:  # a bug of the engine's: the future must not stay open for ever
             state = State(StateType.CRASHED, message=f"The engine failed: {error!r}", data=error)
@@ -126,12 +129,8 @@ class Job(Cancellation):
             self._end(state)
 
     @contextmanager
-    def _surroundings(self) -> Iterator[None]:
+    def _surroundings(self, run: FlowRun) -> Iterator[None]:
         """What surrounds a flow run's life; a task run has its flow run's."""
-        run = self._run
-        if not isinstance(run, FlowRun):
-            yield
-            return
         try:
             if run.parent is not None:
                 yield
@@ -261,13 +260,13 @@ class Job(Cancellation):
             if self._taken or self._is_told or self._has_ending() or self._life is None:
                 return
             self._taken = True
+            if self._place is not None:  # before its thread can come back and take another job
+                self._place.leave()
         with capture.muted():
             terminal.write(_WARNING, self._run.label, _LEFT_BEHIND)
         logger = "orchestrator.task_runs" if isinstance(self._run, TaskRun) else "orchestrator.flow_runs"
         capture.record_log(self._run, _WARNING, logger, _LEFT_BEHIND)
         self._take_over()
-        if self._place is not None:
-            self._place.leave()
 
     def _take_over(self) -> None:
         """End the machine in this thread. A copy of its context: the thread that is left behind is in the original."""
