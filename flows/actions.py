@@ -14,16 +14,32 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from flows.models import DEFAULT_QUEUE, Calendar, Collision, Deployment, Flow, Isolation, Schedule, WorkQueue, slug_of
+from flows import time_limits
+from flows.models import (
+    DEFAULT_QUEUE,
+    Calendar,
+    Collision,
+    Deployment,
+    Flow,
+    Isolation,
+    OnOverrun,
+    Schedule,
+    WorkQueue,
+    slug_of,
+)
 from flows.parameters import check_parameters, check_schema, missing_parameters, unknown_parameters
 from flows.schedules import Spec
+from flows.time_limits import check_time_limits
 from teams.models import Team, User
 
 Changes = dict[str, list[Any]]
 # Fields that a declaration and a person may both set, compared as a whole.
-_SHARED = ("description", "entrypoint", "directory", "version", "tags", "queue", "isolation", "crash_retries")
+_SHARED = (
+    "description", "entrypoint", "directory", "version", "tags", "queue", "isolation", "crash_retries",
+    *time_limits.DEFAULTS,
+)  # fmt: skip
 # By declarations from before there were such fields.
-_ALWAYS_DECLARED = {"isolation": Isolation.PROCESS.value, "crash_retries": 0}
+_ALWAYS_DECLARED = {"isolation": Isolation.PROCESS.value, "crash_retries": 0, **time_limits.DEFAULTS}
 MAX_SCHEDULES = 100
 MAX_TAGS = 100
 MAX_LIMIT = 10_000
@@ -44,6 +60,9 @@ class Declaration:
         queue: The name of its work queue, made when it is new.
         isolation: One of `Isolation`: where its runs execute.
         crash_retries: How many times in a row a run that crashed is run again.
+        late_after_seconds: A run that has not begun this long after its time is Late; None: the server's setting.
+        expected_seconds: How long a run should take at most; None: not watched. `on_overrun`: one of `OnOverrun`.
+        deadline_seconds: When a run should have ended, after its time; None: not watched. `on_deadline` as above.
         schedules: None when nothing was said: those that are there stay.
     """
 
@@ -59,6 +78,11 @@ class Declaration:
     queue: str = DEFAULT_QUEUE
     isolation: str = Isolation.PROCESS.value
     crash_retries: int = 0
+    late_after_seconds: int | None = None
+    expected_seconds: int | None = None
+    on_overrun: str = OnOverrun.NOTHING.value
+    deadline_seconds: int | None = None
+    on_deadline: str = OnOverrun.NOTHING.value
     schedules: Sequence[Spec] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -136,7 +160,8 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
     or version.
 
     Also `crash_retries`, how many times in a row a run that crashed is run again, `limit`, how many of its runs may be
-    in progress at once (None: as many as there are places), and `collision`, what becomes of one more.
+    in progress at once (None: as many as there are places), and `collision`, what becomes of one more;
+    and its time limits (`flows.time_limits`).
 
     Raises:
         ValidationError: By field; for a name that is taken, too.
@@ -157,6 +182,7 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
         check_limit(deployment.limit)
         check_isolation(deployment.isolation)
         check_crash_retries(deployment.crash_retries)
+        check_time_limits(deployment)
         if deployment.collision not in Collision.values:
             raise ValidationError({"collision": f"Write {' or '.join(Collision.values)}."})
         _check_values(deployment)
@@ -181,7 +207,7 @@ def duplicate_deployment(
         specs = _specs(deployment)
         copied = (
             "team", "flow", "queue", "description", "entrypoint", "directory", "version", "parameter_schema", "limit",
-            "collision", "isolation", "crash_retries",
+            "collision", "isolation", "crash_retries", *time_limits.DEFAULTS,
         )  # fmt: skip
         copy = Deployment(name=checked_name("name", name), created_by=user, tags=list(deployment.tags))
         for attribute in copied:
@@ -354,6 +380,7 @@ def _checked(declaration: Declaration) -> Declaration:
     checked_tags(declaration.tags)
     check_isolation(declaration.isolation)
     check_crash_retries(declaration.crash_retries)
+    check_time_limits(declaration)
     return declaration
 
 

@@ -177,6 +177,24 @@ class Deployment(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["flow", "slug"], name="deployment_flow_slug")]
+        indexes: ClassVar = [
+            # the tick: which time limits there are
+            models.Index(
+                fields=["late_after_seconds"],
+                name="deployment_late_after",
+                condition=models.Q(late_after_seconds__isnull=False),
+            ),
+            models.Index(
+                fields=["expected_seconds"],
+                name="deployment_expected",
+                condition=models.Q(expected_seconds__isnull=False),
+            ),
+            models.Index(
+                fields=["deadline_seconds"],
+                name="deployment_deadline",
+                condition=models.Q(deadline_seconds__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.full_name

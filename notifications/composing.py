@@ -164,7 +164,7 @@ def _sample(policy: Policy, event: Event) -> Content:
 
 def _sample_context(policy: Policy, event: Event) -> dict[str, Any]:
     sample, told_in, type_ = templating.sample_context(), zone(policy.timezone), wording.STATES[event]
-    reason = sample["reason"] if wording.TONES[event] == "bad" else ""
+    reason = sample["reason"] if wording.TONES[event] == "bad" else wording.SAMPLE_REASONS.get(event, "")
     return {
         **sample,
         "state": Named(type_.lower(), type=type_.value, name=type_.capitalize(), message=reason),

@@ -14,6 +14,9 @@ class Event(models.TextChoices):
     COMPLETED = "COMPLETED", "Completed"
     RECOVERED = "RECOVERED", "Recovered"
     LONG_RUNNING = "LONG_RUNNING", "Long-running"
+    LATE = "LATE", "Late"
+    OVERRAN = "OVERRAN", "Overran"
+    MISSED_DEADLINE = "MISSED_DEADLINE", "Missed deadline"
 
     @property
     def meaning(self) -> str:
@@ -28,6 +31,9 @@ _MEANINGS = {
     Event.COMPLETED: "It completed.",
     Event.RECOVERED: "It completed after the run before it had failed or crashed.",
     Event.LONG_RUNNING: "It runs for longer than a set time, or than three times the usual.",
+    Event.LATE: "It has not begun a set time after it was due.",
+    Event.OVERRAN: "It runs for longer than its deployment expects.",
+    Event.MISSED_DEADLINE: "It has not ended by its deployment's deadline.",
 }
 
 # What the end of a run is an event of by itself; the others take a look at more than its state.
@@ -37,5 +43,7 @@ OF_ENDING = {
     StateType.CANCELLED: Event.CANCELLED,
     StateType.COMPLETED: Event.COMPLETED,
 }
+# What the tick marks (`runs.overdue`); their reason is a sentence.
+MARKS = (Event.LATE, Event.OVERRAN, Event.MISSED_DEADLINE)
 BROKEN = (Event.FAILED, Event.CRASHED)
 DEFAULT_EVENTS = BROKEN

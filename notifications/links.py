@@ -21,6 +21,9 @@ _STATES: Final = {
     Event.COMPLETED: "completed",
     Event.RECOVERED: "completed",
     Event.LONG_RUNNING: "running",
+    Event.LATE: "waiting",
+    Event.OVERRAN: "running",
+    Event.MISSED_DEADLINE: "running",
 }
 
 

@@ -96,6 +96,37 @@ def record(runs: Collection[FlowRun], *, tell: bool = True) -> None:
         bells.ring(waiting)
 
 
+def record_mark(event: str, said: Collection[tuple[FlowRun, str]]) -> None:
+    """Write the deliveries of runs that were marked, and wake their senders once the transaction has committed.
+
+    Args:
+        event: LATE, OVERRAN or MISSED_DEADLINE.
+        said: The runs, locked and as they are stored, each with the reason in words.
+
+    One query where no policy watches this, else one about what the runs are, and `write`'s.
+    """
+    known = watches({run.team_id for run, _ in said}, event)
+    concerned = [(run, reason, among) for run, reason in said if (among := of_team(known, run.team_id, event))]
+    described = _described([run for run, _, _ in concerned])
+    told = [
+        (
+            Happening(
+                run,
+                run.attempt,
+                Event(event),
+                occurred_at=database_now(),
+                state_name=run.state_name,
+                reason=reason,
+                muted_until=described[run.id].muted_until,
+            ),
+            watch,
+        )
+        for run, reason, among in concerned
+        for watch in matching(among, described[run.id])
+    ]
+    bells.ring(write(told))
+
+
 def write(told: Iterable[tuple[Happening, Watch]]) -> set[UUID]:
     """Insert the deliveries of events under their policies; those that are there stay as they are.
 

@@ -156,8 +156,10 @@ def matching_run(policy: Policy) -> FlowRun | None:
     states = {type_ for type_, event in OF_ENDING.items() if event in policy.events}
     if Event.RECOVERED in policy.events:
         states.add(StateType.COMPLETED)
-    if Event.LONG_RUNNING in policy.events:
+    if {Event.LONG_RUNNING, Event.OVERRAN, Event.MISSED_DEADLINE} & set(policy.events):
         states.add(StateType.RUNNING)
+    if Event.LATE in policy.events:
+        states.add(StateType.SCHEDULED)
     newest = FlowRun.objects.filter(team=policy.team_id, state_type__in=sorted(states)).newest_first()
     ids = list(newest.values_list("id", flat=True)[:_LOOKED_AT])
     rule, described = rule_of(policy), subjects(ids)

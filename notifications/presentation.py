@@ -15,6 +15,9 @@ _ALIKE = {
     Event.COMPLETED: "completed",
     Event.RECOVERED: "completed",
     Event.LONG_RUNNING: "running",
+    Event.LATE: "paused",
+    Event.OVERRAN: "paused",
+    Event.MISSED_DEADLINE: "paused",
 }
 _OF_STATUS = {
     Delivery.Status.WAITING: "scheduled",

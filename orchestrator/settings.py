@@ -249,6 +249,9 @@ PERIODIC_JOBS = {  # celery-beat's schedule, by the names of its entries: the jo
     "tick": ("runs.jobs.tick", TICK_SECONDS),
     "notifications": ("notifications.jobs.sweep", 2),  # behind the bells; what is to be tried again
 }
+LATE_AFTER_SECONDS = whole_number(
+    "LATE_AFTER_SECONDS", 60, "how long after its time a run that has not begun is Late", minimum=1
+)
 LEASE_SECONDS = 20
 LEASE_RENEW_SECONDS = 5
 WORKER_PLACES = whole_number("WORKER_PLACES", 8, "how many runs a worker runs at once", minimum=1)
@@ -261,6 +264,8 @@ API_TOKEN = text("API_TOKEN")  # of a worker without the database
 AFTER_INGEST = "runs.live.announce"
 # Called inside the transaction that ends runs, with their rows: what has to be told is written down with the end.
 STATE_OUTBOX = "notifications.outbox.record"
+# Called inside the transaction that marks runs as late, overrunning or past their deadline.
+MARK_OUTBOX = "notifications.outbox.record_mark"
 
 LOGGING = {
     "version": 1,

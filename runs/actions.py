@@ -116,12 +116,15 @@ def _run_of_key(deployment: Deployment, key: str | None) -> FlowRun | None:
     return run
 
 
-def cancel_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
+def cancel_flow_run(run: FlowRun, *, user: User | None = None, because: str = "") -> FlowRun:
     """Cancel a run: at once where no process has it, else ask its process to stop (CANCELLING).
 
     A worker hears of it at once (`bells.ring_cancel`) and again when it extends its leases. A script that no worker
     runs is marked in the same way: who brings in its journal knows its process (`Attempt.pid`) and sends the signal.
     Asking twice is harmless.
+
+    Args:
+        because: Why, in a sentence that its state's message says.
 
     Returns:
         The run as it is now.
@@ -141,7 +144,7 @@ def cancel_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
         ended = waiting.update(
             state_type=StateType.CANCELLED,
             state_name="Cancelled",
-            state_message=f"Cancelled{by} while it waited.",
+            state_message=f"{because} Cancelled{by} while it waited.".strip(),
             state_time=now,
             end_time=now,
             cancel_requested_at=now,
@@ -150,7 +153,7 @@ def cancel_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
         asked = ended or one.exclude(state_type__in=[*FINAL, StateType.CANCELLING]).update(
             state_type=StateType.CANCELLING,
             state_name="Cancelling",
-            state_message=f"Asked to stop{by}.",
+            state_message=f"{because} Asked to stop{by}.".strip(),
             state_time=now,
             cancel_requested_at=now,
             revision=F("revision") + 1,
@@ -197,6 +200,9 @@ def retry_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
             error=None,
             ended_by="",
             cancel_requested_at=None,
+            late_at=None,
+            overran_at=None,
+            missed_deadline_at=None,
             lease_expires_at=None,
             crashes=0,
             queue=run.deployment.queue,

@@ -16,7 +16,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.paginator import InfinitePaginator
 
-from flows import calendar_actions
+from flows import calendar_actions, time_limits
 from flows.models import Calendar, Deployment, Schedule, WorkQueue
 from flows.schedules import Spec
 from runs import actions, queues
@@ -78,9 +78,7 @@ class DeploymentAdmin(VerbAdmin):
     search_fields = ("name", "flow__name")
     readonly_fields = ("flow", "team", "parameter_schema", "created_by", "created_at", "updated_at")
     fields = (
-        "flow", "team", "name", "description", "paused", "queue", "limit", "collision", "isolation", "crash_retries",
-        "tags", "parameters", "entrypoint", "directory", "version", "parameter_schema", "created_by", "created_at",
-        "updated_at",
+            "collision", "isolation", "crash_retries", *time_limits.DEFAULTS,
     )  # fmt: skip
 
     @admin.display(description="")

@@ -8,12 +8,15 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from flows.models import WorkQueue
-from runs import bells, reaper, scheduling
+from runs import bells, overdue, reaper, scheduling
 from runs.clock import database_now
 from runs.models import FlowRun
 
 UNHEARD_SECONDS: Final = 1.0  # a due run that waits longer has its queue rung again
 MAX_WAKES: Final = 200  # a tick; workers that are awake go on by themselves
+
+# After `materialize`: what was missed is decided on before it can be late.
+OVERDUE: Final = (overdue.mark_late, overdue.mark_overrunning, overdue.mark_missed_deadlines)
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +24,7 @@ _log = logging.getLogger(__name__)
 def tick() -> None:
     """Do everything that is to be done every `TICK_SECONDS`. Two at once do it once, or twice without harm."""
     now = database_now()
-    for step in (scheduling.materialize, reaper.reap, ring_waiting, send_wakes):
+    for step in (scheduling.materialize, reaper.reap, ring_waiting, send_wakes, *OVERDUE):
         try:
             step(now)
         except Exception:  # one schedule that cannot be read must not keep lost runs from being judged

@@ -19,6 +19,7 @@ ACTIVE_TYPES = sorted(type_.value for type_ in ACTIVE)
 assert all(NAMES[type_] for type_ in StateType)
 # A run in one of these is in progress: it counts against the limits of its queue and of its deployment.
 OCCUPYING_TYPES = sorted({*ACTIVE_TYPES, StateType.PENDING.value, StateType.PAUSED.value})
+OPEN_TYPES = sorted(type_.value for type_ in StateType if type_ not in FINAL)
 # A schedule's time that no tick looked at for this long was missed: its policy decides what runs (`runs.scheduling`).
 MISSED_AFTER = timedelta(seconds=30)
 HEARD_WITHIN = timedelta(seconds=30)  # a worker that was not heard of for longer is taken for gone
@@ -142,6 +143,17 @@ class FlowRun(models.Model):
             ),
             # the tick and "up next": what is due soon
             models.Index(fields=["expected_start"], name="flow_run_due", condition=Q(state_type=StateType.SCHEDULED)),
+            # the tick: runs that are due and not Late yet, and runs that have not ended by their deadline
+            models.Index(
+                fields=["expected_start"],
+                name="flow_run_not_late",
+                condition=Q(state_type=StateType.SCHEDULED, late_at=None),
+            ),
+            models.Index(
+                fields=["expected_start"],
+                name="flow_run_open_until",
+                condition=Q(state_type__in=OPEN_TYPES, missed_deadline_at=None),
+            ),
             # the reaper: leases that lapsed
             models.Index(
                 fields=["lease_expires_at"], name="flow_run_lease", condition=Q(lease_expires_at__isnull=False)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
@@ -25,13 +26,30 @@ def record_endings(runs: Collection[FlowRun], *, tell: bool = True) -> None:
         DatabaseError, InterfaceError, RuntimeError: The transaction cannot go on, and may be tried again. Any other
             fault of the outbox is logged and goes no further: facts do not hang on what is told about them.
     """
-    if not runs:
-        return
+    if runs:
+        _call(settings.STATE_OUTBOX, runs, tell=tell)
+
+
+def record_mark(event: str, said: Collection[tuple[FlowRun, str]]) -> None:
+    """Have `settings.MARK_OUTBOX` called with runs that were marked in this transaction, their rows locked.
+
+    Args:
+        event: LATE, OVERRAN or MISSED_DEADLINE.
+        said: The runs as they are stored, each with the reason in words.
+
+    Raises:
+        DatabaseError, InterfaceError, RuntimeError: As `record_endings`.
+    """
+    if said:
+        _call(settings.MARK_OUTBOX, event, said)
+
+
+def _call(name: str, *arguments: Any, **options: Any) -> None:
     try:
-        import_string(settings.STATE_OUTBOX)(runs, tell=tell)
+        import_string(name)(*arguments, **options)
     except (DataError, IntegrityError) as error:
-        raise RuntimeError(f"{settings.STATE_OUTBOX} broke the transaction") from error  # ingest would blame the facts
+        raise RuntimeError(f"{name} broke the transaction") from error  # ingest would blame the facts
     except (DatabaseError, InterfaceError):
         raise
     except Exception:
-        logger.exception("%s failed; nobody is told how %d runs ended", settings.STATE_OUTBOX, len(runs))
+        logger.exception("%s failed; what it was to record is told to nobody", name)

@@ -23,6 +23,9 @@ _STATES = {
     Event.COMPLETED: StateType.COMPLETED,
     Event.RECOVERED: StateType.COMPLETED,
     Event.LONG_RUNNING: StateType.RUNNING,
+    Event.LATE: StateType.SCHEDULED,
+    Event.OVERRAN: StateType.RUNNING,
+    Event.MISSED_DEADLINE: StateType.RUNNING,
 }
 _ENDED = (StateType.FAILED, StateType.CRASHED, StateType.COMPLETED)
 

@@ -15,6 +15,7 @@ from orchestrator.cli.names import full_name
 from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
 from orchestrator.cli.specs import complete, spec_options
+from orchestrator.cli.time_limits import time_limit_options, time_limits_of
 
 _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to a person
 
@@ -28,6 +29,7 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @click.option("--queue", metavar="QUEUE", help="The work queue whose workers run it.  [default]")
 @ISOLATION
 @CRASH_RETRIES
+@time_limit_options
 @click.option("--description", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--version", "version_", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--paused", is_flag=True, help="Make a new one paused: its schedules wait for `deployment resume`.")
@@ -46,6 +48,7 @@ def deploy(
     version_: str | None,
     paused: bool,
     as_json: bool,
+    **time_limits: str | None,
 ) -> None:
     """Make a deployment of a flow, or update it.
 
@@ -74,6 +77,7 @@ def deploy(
         **({"queue": queue} if queue else {}),
         **({"isolation": isolation} if isolation else {}),
         **({"crash_retries": crash_retries} if crash_retries is not None else {}),
+        **time_limits_of(**time_limits),
         **({"schedules": [complete(spec)]} if spec else {}),
     }
     api = connect()

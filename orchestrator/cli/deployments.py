@@ -14,6 +14,7 @@ from orchestrator.cli.names import find_deployment, full_name
 from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, agreed, json_option, parameter_options, read_parameters
 from orchestrator.cli.output import Cell, command, emit_json, fields, table, upcoming, value
 from orchestrator.cli.schedules import schedule, schedule_words
+from orchestrator.cli.time_limits import time_limit_options, time_limit_words, time_limits_of
 from orchestrator.cli.transports import IDEMPOTENCY_KEY
 from orchestrator.cli.watching import watch
 from orchestrator.cli.work_queues import LIMIT, limit_of
@@ -86,6 +87,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("limit", _limit_words(found)),
             ("isolation", found["isolation"]),
             ("after a crash", f"runs again, {found['crash_retries']} times at most" if found["crash_retries"] else ""),
+            ("time limits", time_limit_words(found)),
             ("tags", ", ".join(found["tags"])),
             ("paused", Cell("yes", "yellow") if found["paused"] else ""),
             ("muted", Cell(muted_words(api, found["id"]), "yellow")),
@@ -112,6 +114,7 @@ def _limit_words(found: dict[str, Any]) -> str:
 )
 @ISOLATION
 @CRASH_RETRIES
+@time_limit_options
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @json_option
 def change(
@@ -123,12 +126,14 @@ def change(
     crash_retries: int | None,
     description: str | None,
     as_json: bool,
+    **time_limits: str | None,
 ) -> None:
     """Change a deployment. What is set here stays when the same thing is deployed again.
 
     \b
       orchestrator deployment set etl/nightly --limit 1 --collision cancel
       orchestrator deployment set etl/nightly --queue warehouse
+      orchestrator deployment set etl/nightly --late-after 5m --expected 10m --on-overrun cancel --deadline 2h
     """
     given = {
         "queue": queue,
@@ -138,18 +143,17 @@ def change(
         "description": description,
     }
     body: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    body |= time_limits_of(**time_limits)
     if limit is not None:
         body["limit"] = limit_of(limit)
     if not body:
-        raise click.UsageError(
-            "Say what to change: --queue, --limit, --collision, --isolation, --crash-retries or --description."
-        )
+        raise click.UsageError("Say what to change, for example --queue or --limit; --help lists all options.")
     api = connect()
     changed = api.patch(f"deployments/{find_deployment(api, name)['id']}/", body)
     if as_json:
         emit_json(changed)
     else:
-        words = _limit_words(changed)
+        words = "; ".join(filter(None, (_limit_words(changed), time_limit_words(changed))))
         click.echo(f"Changed {changed['name']}: queue {changed['queue']}{f', {words}' if words else ''}.")
 
 

@@ -20,6 +20,9 @@ EVENTS = {
     "COMPLETED": "Completed",
     "RECOVERED": "Recovered",
     "LONG_RUNNING": "Long-running",
+    "LATE": "Late",
+    "OVERRAN": "Overran",
+    "MISSED_DEADLINE": "Missed deadline",
 }
 LONG_RUNNING = "LONG_RUNNING"
 USUAL = "usual"

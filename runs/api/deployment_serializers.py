@@ -6,8 +6,19 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
+from flows import time_limits
 from flows.actions import MAX_CRASH_RETRIES, MAX_LIMIT
-from flows.models import ISOLATION_RISK, Catchup, Collision, Deployment, Isolation, OnDayOff, Schedule, ScheduleKind
+from flows.models import (
+    ISOLATION_RISK,
+    Catchup,
+    Collision,
+    Deployment,
+    Isolation,
+    OnDayOff,
+    OnOverrun,
+    Schedule,
+    ScheduleKind,
+)
 from flows.schedules import MAX_CATCHUP_SECONDS, Spec
 from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeField
 
@@ -20,6 +31,7 @@ CRASH_RETRIES: Any = {
     "max_value": MAX_CRASH_RETRIES,
     "help_text": "How many times in a row a run that crashed is run again.",
 }
+_SECONDS: Any = {"required": False, "allow_null": True, "min_value": 1, "max_value": time_limits.MAX_SECONDS}
 ISOLATION = f"`process`: each run in a process of its own. `worker`: one that is kept. {ISOLATION_RISK}"
 
 
@@ -181,12 +193,32 @@ class DeploymentSerializer(ReadSerializer):
         fields = (
             "id", "name", "flow", "paused", "tags", "queue", "schedules", "parameters", "parameter_schema",
             "entrypoint", "directory", "version", "description", "limit", "collision", "isolation",
-            "crash_retries", "created_at", "updated_at",
+            "crash_retries", *time_limits.DEFAULTS, "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 
 
-class DeclarationSerializer(StrictSerializer):
+class TimeLimitsSerializer(StrictSerializer):
+    """When a deployment's runs are late, overrun or miss their deadline, and what follows."""
+
+    late_after_seconds = serializers.IntegerField(
+        **_SECONDS, help_text="A run that has not begun this long after its time is Late; null: the server's setting."
+    )
+    expected_seconds = serializers.IntegerField(
+        **_SECONDS, help_text="How long a run should take at most, from the start of its attempt; null: not watched."
+    )
+    on_overrun = serializers.ChoiceField(
+        choices=OnOverrun.choices, required=False, help_text="What becomes of a run that takes longer."
+    )
+    deadline_seconds = serializers.IntegerField(
+        **_SECONDS, help_text="When a run should have ended, counted from its time; null: not watched."
+    )
+    on_deadline = serializers.ChoiceField(
+        choices=OnOverrun.choices, required=False, help_text="What becomes of a run that has not ended by then."
+    )
+
+
+class DeclarationSerializer(TimeLimitsSerializer):
     """What the author of a deployment says about it."""
 
     flow = serializers.CharField(**NAME, help_text="The flow's name.")
@@ -218,7 +250,7 @@ class DeclaredDeploymentSerializer(DeploymentSerializer):
         read_only_fields = fields
 
 
-class DeploymentChangesSerializer(StrictSerializer):
+class DeploymentChangesSerializer(TimeLimitsSerializer):
     """What a person may change about a deployment."""
 
     name = serializers.CharField(**NAME, required=False, help_text="The deployment's own name.")

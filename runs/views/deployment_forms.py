@@ -10,12 +10,14 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from flows import time_limits
 from flows.models import ISOLATION_RISK, Collision, Deployment, Isolation, WorkQueue
 from runs import actions
 from runs.models import FlowRun, Trigger
 from runs.parameter_form import fields_of, read
 from runs.views.deployment_page import deployment_of
 from runs.views.run_list import _uuid as uuid_of
+from runs.views.time_limit_fields import read_time_limits, time_limit_fields
 from runs.views.typed import read_whole
 
 Errors = dict[str, list[str]]
@@ -80,7 +82,7 @@ def _source(request: HttpRequest, deployment: Deployment) -> FlowRun | None:
 
 @login_required
 def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
-    """Change its description, tags, queue, limit, isolation, what becomes of crashed runs, and parameters."""
+    """Change what people set of it: words, tags, queue, limit, isolation, time limits, parameters and the like."""
     deployment = deployment_of(request.user, deployment_id)
     schema = deployment.parameter_schema
     offered = {
@@ -105,6 +107,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                     crash_retries=_number(request.POST.get("crash_retries", str(deployment.crash_retries))),
                     limit=read_whole(request.POST.get("limit", str(deployment.limit or "")), "limit"),
                     collision=request.POST.get("collision", deployment.collision),
+                    **read_time_limits(request.POST),
                     parameters=filled.values,
                 )
             except ValidationError as error:
@@ -118,7 +121,8 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             "shown": {name: request.POST.get(name, "") for name in named},
             "wrong": {name: errors.get(name, []) for name in named},
             "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors, partial=True),
-            "errors": _general(errors, named | set(filled.errors)),
+            "time_limits": time_limit_fields(deployment, request.POST, errors),
+            "errors": _general(errors, named | set(time_limits.DEFAULTS) | set(filled.errors)),
         }
         return render(request, "flows/deployment_edit.html", context, status=422)
     context = {
@@ -132,6 +136,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             "limit": "" if deployment.limit is None else deployment.limit,
             "collision": deployment.collision,
         },
+        "time_limits": time_limit_fields(deployment),
         "fields": fields_of(schema, deployment.parameters, partial=True),
     }
     return render(request, "flows/deployment_edit.html", context)

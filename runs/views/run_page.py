@@ -14,6 +14,7 @@ from runs.models import Attempt, FlowRun, TaskRun
 from runs.presentation import duration, seconds_between
 from runs.reads import rows, usual_duration
 from runs.resources import resources
+from runs.time_marks import marks
 from runs.timeline import Timeline, timeline
 from runs.views.live_page import LivePage, Reader
 from runs.why import why
@@ -112,6 +113,7 @@ class RunPage(LivePage):
             "traceback": self._traceback(),
             "last_lines": last_lines(run),
             "resources": resources(run, self.shown_attempt),
+            "marks": marks(run),
             "why": None if run.is_final else why(run, now),
             "timeline": self._timeline(),
             "task_run": self._task_run(),

@@ -205,3 +205,18 @@ def test_schedules_of_other_teams_are_not_there(strange_api: APIClient, deployme
 
     assert strange_api.patch(f"/api/schedules/{schedule.id}/", {"active": False}).status_code == 404
     assert strange_api.get(f"/api/deployments/{deployment.id}/schedules/").status_code == 404
+
+
+def test_time_limits_are_declared_set_and_refused(api: APIClient, deployment: Deployment) -> None:
+    address = f"/api/deployments/{deployment.id}/"
+    limits = {"late_after_seconds": 300, "expected_seconds": 600, "on_overrun": "cancel", "deadline_seconds": 7200}
+    changed = api.patch(address, limits)
+    assert changed.status_code == 200, changed.data
+    assert {name: changed.data[name] for name in limits} == limits
+    assert changed.data["on_deadline"] == "nothing"
+    declared = {"flow": "etl_job", "name": "timed", "entrypoint": "etl.py:etl", "expected_seconds": 60}
+    assert api.post("/api/deployments/", declared).data["expected_seconds"] == 60
+    again = api.post("/api/deployments/", {**declared, "expected_seconds": 90}).data
+    assert again["changes"]["expected_seconds"] == [60, 90]
+    assert api.patch(address, {"deadline_seconds": 0}).status_code == 400
+    assert api.patch(address, {"on_overrun": "shout"}).status_code == 400

@@ -489,6 +489,7 @@ def test_a_preview_of_a_recovery(make: Make) -> None:
         (Event.RECOVERED, "completed at 2022-06-27 16:21:37 EDT, after 3 failed runs since 2022-06-27 15:36:37 EDT"),
         (Event.LONG_RUNNING, "has been running for 45 m, since 2022-06-27 15:36:37 EDT;"
          " usually it takes 10 to 12 m"),
+        (Event.LATE, "is late (seen at 2022-06-27 16:21:37 EDT)\nIt has not begun 5 m after its time."),
     ],
 )  # fmt: skip
 def test_a_preview_without_a_run_tells_of_one_that_might_be(make: Make, event: Event, text: str) -> None:
@@ -496,7 +497,9 @@ def test_a_preview_without_a_run_tells_of_one_that_might_be(make: Make, event: E
     content = composing.preview(policy, None)
     assert content.text == f"The fuzzy-leopard run of the new-thing flow {text}"
     policy.message = "{{ state }}, {{ event }}, {{ time }}, {{ timezone }}"
-    state = {"COMPLETED": "completed", "RECOVERED": "completed", "LONG_RUNNING": "running"}.get(event, "failed")
+    state = {"COMPLETED": "completed", "RECOVERED": "completed", "LONG_RUNNING": "running", "LATE": "scheduled"}.get(
+        event, "failed"
+    )
     assert composing.preview(policy, None).text == f"{state}, {event.label}, 2022-06-27 16:21:37 EDT, {NEW_YORK}"
 
 

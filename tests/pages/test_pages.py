@@ -390,3 +390,18 @@ def test_a_run_that_waits_says_what_blocks_it(reader: Client, made: dict[str, An
     assert "Why it is not running Its work queue “default” is paused." in shown
     assert "blocks Work queue" in shown
     assert "Why it is not running" not in text(reader.get(f"/runs/{made['failed'].id}/"))
+
+
+def test_time_limits_are_written_with_units(reader: Client, made: dict[str, Any]) -> None:
+    deployment = made["deployments"]["flights"]
+    address = f"/deployments/{deployment.id}/edit/"
+    sent = {"queue": "default", "late_after_seconds": "5m", "expected_seconds": "90", "on_overrun": "cancel"}
+    refused = reader.post(address, {**sent, "deadline_seconds": "soon"})
+    assert refused.status_code == 422
+    assert "Write a time such as 30s, 5m, 2h or 1d, or nothing." in text(refused)
+    assert reader.post(address, {**sent, "deadline_seconds": ""}).status_code == 302
+    deployment.refresh_from_db()
+    assert (deployment.late_after_seconds, deployment.expected_seconds) == (300, 90)
+    assert (deployment.on_overrun, deployment.deadline_seconds) == ("cancel", None)
+    assert 'value="5m"' in reader.get(address).content.decode()
+    assert "to take 1 m 30 s, else cancelled" in text(reader.get(f"/deployments/{deployment.id}/"))
