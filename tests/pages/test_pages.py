@@ -395,7 +395,8 @@ def test_a_run_that_waits_says_what_blocks_it(reader: Client, made: dict[str, An
 def test_time_limits_are_written_with_units(reader: Client, made: dict[str, Any]) -> None:
     deployment = made["deployments"]["flights"]
     address = f"/deployments/{deployment.id}/edit/"
-    sent = {"queue": "default", "late_after_seconds": "5m", "expected_seconds": "90", "on_overrun": "cancel"}
+    values = {f"parameter.{name}": value for name, value in deployment.parameters.items()}
+    sent = {**values, "queue": "default", "late_after_seconds": "5m", "expected_seconds": "90", "on_overrun": "cancel"}
     refused = reader.post(address, {**sent, "deadline_seconds": "soon"})
     assert refused.status_code == 422
     assert "Write a time such as 30s, 5m, 2h or 1d, or nothing." in text(refused)
