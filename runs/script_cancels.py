@@ -1,8 +1,9 @@
 """Cancelling what no worker runs: a script on this machine is asked to stop by whoever reads its journal.
 
-SIGTERM, which the engine takes for the end of its run, and SIGKILL where that was not enough. The process is the one
-that holds the journal's lock; on Linux its open files are looked at too, since a container beside this one has the same
-boot id and process ids of its own.
+SIGTERM, which the engine takes for the end of its run, and SIGKILL where that was not enough, for what it started too
+(not for its process group: that may be a shell's whole pipeline). A file beside the journal says first that it was
+cancelled, so that the script ends as such. The process is the one that holds the journal's lock; on Linux its open
+files are looked at too, since a container beside this one has the same boot id and process ids of its own.
 """
 
 import contextlib
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from django.conf import settings
+
+from orchestrator.sdk.journal import CANCEL_SUFFIX
+from orchestrator.sdk.processes import descendants, kill
 from orchestrator.sdk.reader import JournalReader, Judgement, ask_lock
 from orchestrator.sdk.states import StateType
 from runs.models import Attempt
 
-GRACE_SECONDS: Final = 8.0  #: between SIGTERM and SIGKILL
 LOOK_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -45,16 +49,25 @@ class ScriptCancels:
         for reader in readers:
             journal = reader.segment.journal
             if journal in wanted and _holds(reader):
-                self._stop(journal, reader.header.pid, now)
+                self._stop(reader, now)
 
-    def _stop(self, journal: str, pid: int, now: float) -> None:
+    def _stop(self, reader: JournalReader, now: float) -> None:
+        journal, pid = reader.segment.journal, reader.header.pid
         asked = self._asked.setdefault(journal, now)
-        if asked != now and now < asked + GRACE_SECONDS:
-            return
-        number = signal.SIGTERM if asked == now else signal.SIGKILL
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-            _log.info("Process %d is sent %s: its run is cancelled", pid, number.name)
+        if asked == now:
+            with contextlib.suppress(OSError):  # the home is full: it ends as one that was sent a signal
+                reader.segment.path.with_name(f"{journal}{CANCEL_SUFFIX}").touch(mode=0o600)
+            _send(pid, signal.SIGTERM)
+        elif now >= asked + settings.CANCEL_GRACE_SECONDS:
+            below = descendants(pid)  # before it is gone, and they are nobody's
+            _send(pid, signal.SIGKILL)
+            kill(below)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+        _log.info("Process %d is sent %s: its run is cancelled", pid, number.name)
 
 
 def _cancelling_journals() -> set[str]:

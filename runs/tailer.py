@@ -23,6 +23,7 @@ from django.db import InterfaceError, OperationalError, ProgrammingError, connec
 
 from orchestrator.sdk.bell import listen
 from orchestrator.sdk.home import Home
+from orchestrator.sdk.journal import CANCEL_SUFFIX
 from orchestrator.sdk.reader import (
     Batch,
     JournalReader,
@@ -238,6 +239,7 @@ class Tailer:
     def _forget(self, journal: str, tailed: Tailed) -> None:
         self._delete_passed(tailed)
         tailed.reader.segment.path.unlink(missing_ok=True)
+        (self.home.journals / f"{journal}{CANCEL_SUFFIX}").unlink(missing_ok=True)
         del self._tailed[journal]
 
     def _delete_passed(self, tailed: Tailed) -> None:

@@ -15,8 +15,16 @@ from orchestrator.sdk.causes import CANCELLED, OF_REASON, Cause
 from orchestrator.sdk.states import StateType
 from orchestrator.sdk.tracebacks import is_engine
 
+
+def _word_beside_the_journal() -> str:
+    """Return why a script was sent SIGTERM, as far as whoever reads its journal has said so."""
+    from orchestrator.sdk import journal  # at the end of a process; keeps this module light for tests
+
+    return CANCELLED if journal.current().is_cancelled else ""
+
+
 # Why a supervisor stops this process, as far as it says: a run host's child puts its host's word here.
-stop_reason: Callable[[], str] = str
+stop_reason: Callable[[], str] = _word_beside_the_journal
 
 
 class Terminated(BaseException):

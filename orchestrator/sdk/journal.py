@@ -36,6 +36,7 @@ if sys.platform != "win32":  # there a crash is judged by lease alone
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 SUFFIX: Final = ".jsonl"
+CANCEL_SUFFIX: Final = ".cancel"
 UNFINISHED_SUFFIX: Final = ".making"
 RETRY_SECONDS: Final = 1.0
 _MAX_DEPTH: Final = 32
@@ -101,6 +102,11 @@ class Journal:
         with _lock:
             if self._bell is not None:
                 self._bell.ring(time.monotonic_ns())
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether who reads it has noted, before sending a signal, that somebody asked to cancel its run."""
+        return self._home is not None and (self._home.journals / f"{self.id}{CANCEL_SUFFIX}").exists()
 
     def record(self, fact: Fact) -> None:
         """Append a fact. Never raises; see the module's `record`."""
