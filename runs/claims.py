@@ -4,19 +4,20 @@ Nothing but a claim makes an attempt of a run that the server created. It is one
 that is delivered twice, late or never changes nothing about who runs what.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from flows.models import Collision, WorkQueue
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import FINAL, StateType
-from runs import limits
+from runs import limits, live
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
 from runs.models import Attempt, FlowRun, FlowRunQuerySet, Worker
@@ -48,35 +49,59 @@ def queues_of(queue_ids: Collection[UUID] | None) -> QuerySet[WorkQueue]:
 
 
 def claim(worker: Worker, now: datetime | None = None, request: UUID | None = None) -> Claim | None:
-    """Claim the first eligible run for a worker: by its queue's priority, its own, then by time.
-
-    What a limit keeps waiting is passed over, and holds up nobody behind it (`runs.limits`).
+    """Claim the first eligible run for a worker; None when nothing is due. See `claim_some`.
 
     Args:
         worker: Who will run it; its team and queues say what it serves.
         now: The time by which runs are due; the database's by default.
         request: Names this claim, so that it may be asked for again where the answer was lost: the same claim is the
-            answer as long as its run waits for its start, and None from then on. Becomes the attempt's journal.
+            answer as long as its run waits for its start, and None from then on. Becomes the attempt's journal. The
+            worker's row is then locked before all others, so that of two requests with one name one claims.
+    """
+    if request is None:
+        return next(iter(claim_some(worker, 1, now)), None)
+    now = now or database_now()
+    if _is_answered(worker, request):
+        return _given(worker, request)
+    for queue in _queues_with_work(queue_ids_of(worker), now) if _something_is_due(now) else ():
+        with transaction.atomic():
+            if not _lock_for(worker, request):
+                break
+            claimed = _claim_from(queue, None, worker, now, 1, request)
+        if claimed:
+            return claimed[0]
+    return _given(worker, request)
+
+
+def claim_some(worker: Worker, most: int, now: datetime | None = None) -> list[Claim]:
+    """Claim the first eligible runs for a worker: by their queue's priority, their own, then by time.
+
+    What a limit keeps waiting is passed over, and holds up nobody behind it (`runs.limits`).
+
+    Args:
+        worker: Who will run them; its team and queues say what it serves.
+        most: How many at most. They are of one queue, and fewer where another queue's run comes first, or where a
+            limit has to be looked at in between: ask again until nothing comes.
+        now: The time by which runs are due; the database's by default.
 
     Returns:
-        The claim, with the attempt it created; None when nothing is due.
+        The claims, with the attempts they created; none when nothing is due.
 
-    Queries and locks: one read of the queues' first runs outside any transaction (an idle worker takes no lock), then
-    in one transaction a row lock that passes over locked rows (`BEGIN IMMEDIATE` on SQLite), an UPDATE and an INSERT.
-    Where limits are set, the rows of the queue and of the deployment are locked too, and their runs are counted. With a
-    request, the worker's row is locked before them, so that of two requests with one name one claims.
+    Queries and locks: a look at the index `flow_run_due`, and where something is due one read of the queues' first
+    runs, both outside any transaction (an idle worker takes no lock); then in one transaction row locks that pass over
+    locked rows (`BEGIN IMMEDIATE` on SQLite), an UPDATE and an INSERT. Where limits are set, the rows of the queue and
+    of the deployment are locked too, and their runs are counted.
     """
     now = now or database_now()
-    if request is not None and _is_answered(worker, request):
-        return _given(worker, request)
-    for queue in _queues_with_work(queue_ids_of(worker), now):
+    if not _something_is_due(now):
+        return []
+    queues = _queues_with_work(queue_ids_of(worker), now)
+    for queue, following in zip_longest(queues, queues[1:]):
         with transaction.atomic():
-            if request is not None and not _lock_for(worker, request):
-                break
-            claimed = _claim_from(queue, worker, now, request)
-        if claimed is not None:
+            claimed = _claim_from(queue, following, worker, now, most)
+        if claimed:
             return claimed
-    return None if request is None else _given(worker, request)
+    return []
 
 
 def _lock_for(worker: Worker, request: UUID) -> bool:
@@ -99,6 +124,17 @@ def _given(worker: Worker, request: UUID) -> Claim | None:
     waits = FlowRun.objects.filter(pk=run.pk, attempt=attempt.number, state_type=StateType.PENDING)
     expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
     return Claim(run, attempt) if waits.update(lease_expires_at=expires) else None
+
+
+def _something_is_due(now: datetime) -> bool:
+    """Whether any run's time has come: what an idle worker asks each second, and so not compiled each time."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM runs_flowrun WHERE state_type = 'SCHEDULED' AND lease_expires_at IS NULL"
+            " AND expected_start <= %s LIMIT 1",
+            [connection.ops.adapt_datetimefield_value(now)],
+        )
+        return cursor.fetchone() is not None
 
 
 def renew(held: Mapping[UUID, int]) -> Renewal:
@@ -230,19 +266,43 @@ def _in_line(queue_id: UUID, now: datetime, passed_over: Collection[UUID]) -> Fl
     return runs.exclude(deployment__in=passed_over)
 
 
-def _claim_from(queue: WorkQueue, worker: Worker, now: datetime, request: UUID | None) -> Claim | None:
+def _claim_from(
+    queue: WorkQueue,
+    following: WorkQueue | None,
+    worker: Worker,
+    now: datetime,
+    most: int,
+    request: UUID | None = None,
+) -> list[Claim]:
     if queue.limit is not None and not limits.lock_room_on_queue(queue.pk):
-        return None
+        return []
+    if most > 1 and queue.limit is None and (runs := _without_limits(queue, following, now, most)):
+        return _take(runs, worker, now)
     passed_over: set[UUID] = set()
     while (run := first_eligible(queue.pk, now, passed_over)) is not None:
         room = limits.lock_room_of_deployment(run.deployment)
         if room is limits.Room.FREE:
-            return _take(run, worker, now, request)
+            return _take([run], worker, now, request)
         if room is limits.Room.FULL and run.deployment.collision == Collision.CANCEL and run.attempt == 0:
             _turn_away(run, now)
         else:
             passed_over.add(run.deployment_id)
-    return None
+    return []
+
+
+def _without_limits(queue: WorkQueue, following: WorkQueue | None, now: datetime, most: int) -> list[FlowRun]:
+    """Lock and return a queue's first runs, up to one that a limit may concern or that another queue's precedes."""
+    runs = _in_line(queue.pk, now, ()).select_related("flow", "deployment__flow")
+    found: list[FlowRun] = []
+    for run in runs.select_for_update(skip_locked=True, of=("self",))[:most]:
+        if run.deployment is not None and run.deployment.limit is not None:
+            break
+        if found and following is not None and following.priority == queue.priority:
+            first = (-following.first_priority, following.first_start)  # annotated by `_queues_with_work`
+            if (-run.priority, run.expected_start) > first:
+                break
+        found.append(run)
+    return found
 
 
 def _turn_away(run: FlowRun, now: datetime) -> None:
@@ -261,17 +321,17 @@ def _turn_away(run: FlowRun, now: datetime) -> None:
     announce_on_commit([run.pk])
 
 
-def _take(run: FlowRun, worker: Worker, now: datetime, request: UUID | None) -> Claim | None:
-    number = run.attempt + 1
+def _take(runs: Sequence[FlowRun], worker: Worker, now: datetime, request: UUID | None = None) -> list[Claim]:
+    """Make the next attempt of locked runs, this worker's."""
     won = (
         FlowRun.objects.unclaimed()
-        .filter(pk=run.pk, attempt=run.attempt)
+        .filter(pk__in=[run.pk for run in runs])
         .update(
             state_type=StateType.PENDING,
             state_name="Pending",
             state_message="",
             state_time=now,
-            attempt=number,
+            attempt=F("attempt") + 1,
             error=None,
             ended_by="",
             end_time=None,
@@ -279,10 +339,20 @@ def _take(run: FlowRun, worker: Worker, now: datetime, request: UUID | None) -> 
             revision=F("revision") + 1,
         )
     )
-    if not won:
-        return None
-    run.attempt, run.state_type, run.state_name = number, StateType.PENDING, "Pending"
-    attempt = Attempt.objects.create(
-        flow_run=run, number=number, worker=worker, journal=request or uuid7(), host=worker.host[:200], created_at=now
-    )
-    return Claim(run, attempt)
+    if won != len(runs):  # they are locked and were unclaimed: undone as a whole, and tried again at the next sweep
+        raise RuntimeError(f"{won} of {len(runs)} locked runs could be claimed")
+    claimed: list[Claim] = []
+    for run in runs:
+        live.remember(run.pk, run.team_id)
+        run.attempt, run.state_type, run.state_name = run.attempt + 1, StateType.PENDING, "Pending"
+        attempt = Attempt(
+            flow_run=run,
+            number=run.attempt,
+            worker=worker,
+            journal=request or uuid7(),
+            host=worker.host[:200],
+            created_at=now,
+        )
+        claimed.append(Claim(run, attempt))
+    Attempt.objects.bulk_create([claim.attempt for claim in claimed])
+    return claimed

@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F, Q
 
 from runs.models import Attempt, FlowRun, TaskRun
 from runs.transitions import CLOSED, FINAL_VALUES, SUSPENDED, Source, child_ending
 
 _MESSAGE: Final = "Its flow run ended before it did."
+_FINAL: Final = "(" + ", ".join(f"'{type_}'" for type_ in sorted(FINAL_VALUES)) + ")"
 _LEVELS: Final = 100  # of subflows; a cycle of parents cannot be made by ingest, but a loop must end
 
 
@@ -30,7 +32,8 @@ def close_children(runs: Iterable[FlowRun]) -> list[FlowRun]:
     level = list(runs)
     for _ in range(_LEVELS):
         for run in level:
-            _close_task_runs(run)
+            if _has_open(TaskRun, "flow_run_id", run.id):
+                _close_task_runs(run)
         ended = [run for run in level if run.state_type in FINAL_VALUES]
         if not ended:
             break
@@ -58,8 +61,8 @@ def _close_task_runs(run: FlowRun) -> None:
 
 def _close_subflow_runs(run: FlowRun, exclude: Collection[UUID]) -> list[FlowRun]:
     """Close the subflow runs that ran in the same process; a deployment's run that it started lives on."""
-    if not FlowRun.objects.filter(parent=run).exclude(state_type__in=FINAL_VALUES).exists():
-        return []  # as a rule, and this look costs a third of the one below
+    if not _has_open(FlowRun, "parent_id", run.id):
+        return []  # as a rule
     journals = Attempt.objects.filter(flow_run=run).exclude(journal=None).values("journal")
     current = Attempt.objects.filter(flow_run__parent=run, number=F("flow_run__attempt"), journal__in=journals)
     attempts = list(
@@ -85,6 +88,19 @@ def _close_subflow_runs(run: FlowRun, exclude: Collection[UUID]) -> list[FlowRun
         _end(attempt, type_, name, time)
         attempt.save(update_fields=["state_type", "state_name", "state_message", "ended_by", "end_time"])
     return children
+
+
+def _has_open(model: type[TaskRun] | type[FlowRun], column: str, run_id: UUID) -> bool:
+    """Whether a run has task runs or subflow runs that have not ended.
+
+    As a rule it has none, and this look, which is not compiled each time, is a tenth of what closing them costs.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT EXISTS (SELECT 1 FROM {model._meta.db_table} WHERE {column} = %s AND state_type NOT IN {_FINAL})",
+            [model._meta.pk.get_db_prep_value(run_id, connection)],
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def _end(row: FlowRun | Attempt, type_: str, name: str, time: datetime) -> None:

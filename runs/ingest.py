@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, transaction
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from orchestrator.sdk.causes import Cause
@@ -200,7 +201,7 @@ def announce(changed: Iterable[UUID]) -> None:
 
 def _ingest_whole(batch: Batch, sender: _Sender, hold_unknown: bool) -> Outcome:
     with transaction.atomic():
-        journal = _lock_journal(batch.header, sender.team)
+        journal = _lock_journal(batch.header, sender.team, is_new=bool(batch.facts) and batch.facts[0].n == 1)
         facts, repeated = _new_facts(batch.facts, journal.sequence)
         if not facts:
             return Outcome(repeated=repeated, sequence=journal.sequence)
@@ -210,8 +211,8 @@ def _ingest_whole(batch: Batch, sender: _Sender, hold_unknown: bool) -> Outcome:
             raise _Held
         changed = write(fold, journal.team_id, tell=sender.tell)
         journal.sequence, journal.clock = facts[-1].n, fold.clock
-        journal.ended = journal.ended or fold.ended
-        journal.save(update_fields=["sequence", "clock", "ended", "updated_at"])
+        journal.ended, journal.updated_at = journal.ended or fold.ended, timezone.now()
+        bulk.save([journal], ("sequence", "clock", "ended", "updated_at"))
         if sender.tell:
             _announce_after_commit(changed)
     return Outcome(len(facts), repeated, fold.late, fold.unknown, 0, journal.sequence, frozenset(changed))
@@ -271,14 +272,14 @@ def _new_facts(facts: Iterable[AnyFact], sequence: int) -> tuple[list[AnyFact], 
     return new, passed
 
 
-def _lock_journal(header: Header, team: Team | None) -> Journal:
-    """Return the journal's row, locked, made when it is missing."""
+def _lock_journal(header: Header, team: Team | None, *, is_new: bool = False) -> Journal:
+    """Return the journal's row, locked, made when it is missing; where that is likely, without a look before."""
     journal_id = bounds.uuid_hex(header.journal)
     if not journal_id:
         raise UnusableBatch(f"{header.journal!r} is no journal's id.")
     key = UUID(journal_id)
     locked = Journal.objects.select_for_update().filter(id=key)
-    journal = locked.first()
+    journal = None if is_new else locked.first()
     if journal is None:
         made = Journal(
             id=key,

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from enum import Enum
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
@@ -76,8 +77,18 @@ def lock_room_of_deployment(deployment: Deployment | None) -> Room:
 def ring_freed(runs: Iterable[FlowRun]) -> None:
     """Wake workers, after the commit, for queues where the end of these runs makes room under a limit (one query)."""
     ended = [run for run in runs if run.queue_id is not None]
-    if ended:
+    if ended and _some_are_set():
         ring_limited({run.queue_id for run in ended}, {run.deployment_id for run in ended})
+
+
+def _some_are_set() -> bool:
+    """Whether any queue or deployment has a limit: asked at each run's end, and so not compiled each time."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT EXISTS (SELECT 1 FROM flows_workqueue WHERE "limit" IS NOT NULL)'
+            ' OR EXISTS (SELECT 1 FROM flows_deployment WHERE "limit" IS NOT NULL)'
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def ring_limited(queue_ids: Collection[UUID | None], deployment_ids: Collection[UUID | None]) -> None:

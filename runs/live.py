@@ -57,6 +57,13 @@ _TEAMS_KEPT = 20_000
 _teams: dict[UUID, UUID] = {}
 
 
+def remember(run_id: UUID, team_id: UUID) -> None:
+    """Note the team of a run that was read just now, so that telling of it needs no query."""
+    if len(_teams) > _TEAMS_KEPT:
+        _teams.clear()
+    _teams[run_id] = team_id
+
+
 class _Publisher:
     """A thread that sends to the channel layer over one connection, so that a slow broker holds up nobody's commit."""
 

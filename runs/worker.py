@@ -36,6 +36,7 @@ from runs.presentation import duration
 from runs.supervision.base import Assignment, Supervision, Unreachable
 
 TELL_AFTER_SECONDS: Final = 0.4
+LISTEN_SECONDS: Final = 0.5
 HOST_RETRY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 0.5  # between SIGTERM and SIGKILL of runs that a stopping worker cannot wait for
 HOST_SLACK_SECONDS: Final = 2.0  # for a host to do as it is told
@@ -74,6 +75,7 @@ class RunWorker:
         self._stopped = threading.Event()
         self._later: list[tuple[float, str]] = []  # heap of (Unix time, Celery queue): bells held until their time
         self._later_lock = threading.Lock()
+        self._listen_at = 0.0
         self._ended: list[_Ending] = []  # in order; told a moment later
         self._threads: list[threading.Thread] = []
 
@@ -156,12 +158,19 @@ class RunWorker:
                 with _surviving("listen to itself"):
                     self._listen_to_itself()
                 with _surviving("claim runs"):
-                    self.listening.want(self._supervision.celery_queues())
+                    self._listen()
                     self._fill()
                     self._pass_on()
                     self._tell_endings()
         finally:
             self._supervision.end_thread()
+
+    def _listen(self) -> None:
+        """Hear the bells of every queue that is there: looked at with the sweep, not at each of many bells."""
+        now = time.monotonic()
+        if now >= self._listen_at:
+            self._listen_at = now + LISTEN_SECONDS
+            self.listening.want(self._supervision.celery_queues())
 
     def _tend_facts(self) -> None:
         if not self._draining.is_set():
@@ -183,11 +192,21 @@ class RunWorker:
         while self.places.free and self._host_ready.is_set():
             with self._claiming:
                 asked_at = boot_seconds()  # before the claim: its lease began no earlier
-                assignment = None if self._draining.is_set() else self._supervision.claim()
-                if assignment is None:
+                assignments = [] if self._draining.is_set() else self._supervision.claim_some(self.places.free)
+                if not assignments:
                     break
-                self._run(assignment, asked_at)
+                self._run_all(assignments, asked_at)
         self.listening.set_open(self.places.free > 0 and not self._draining.is_set())
+
+    def _run_all(self, assignments: list[Assignment], asked_at: float) -> None:
+        """Have each of them run; where one cannot be told to the host, those after it wait for another claim."""
+        while assignments:
+            try:
+                self._run(assignments.pop(0), asked_at)
+            except BaseException:
+                for assignment in assignments:
+                    self._supervision.release(assignment)
+                raise
 
     def _pass_on(self) -> None:
         """Let go of bells whose time has come; with no place left, other workers get them."""

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.conf import settings
 
 from flows.models import Flow
-from runs import bulk
+from runs import bulk, live
 from runs.clock import database_now
 from runs.closing import close_children
 from runs.endings import settle
@@ -41,14 +41,15 @@ def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
         if tracked.revived:
             _renew_lease(tracked)
     FlowRun.objects.bulk_create([tracked.run for tracked in new], batch_size=500)
-    for tracked in touched:
-        if not tracked.is_new:
-            tracked.run.save(update_fields=[*_RUN_FIELDS, "parameters"] if tracked.snapshot else _RUN_FIELDS)
+    known = [tracked for tracked in touched if not tracked.is_new]
+    bulk.save([tracked.run for tracked in known if not tracked.snapshot], _RUN_FIELDS)
+    bulk.save([tracked.run for tracked in known if tracked.snapshot], (*_RUN_FIELDS, "parameters"))
+    for tracked in known:
+        live.remember(tracked.run.id, tracked.run.team_id)
     changed = [attempt for tracked in touched for attempt in tracked.changed]
-    Attempt.objects.bulk_create([attempt for attempt in changed if attempt._state.adding], batch_size=500)
-    for attempt in changed:
-        if attempt._state.db is not None and not attempt._state.adding:
-            attempt.save(update_fields=_ATTEMPT_FIELDS)
+    made = {attempt.pk for attempt in changed if attempt._state.adding}
+    Attempt.objects.bulk_create([attempt for attempt in changed if attempt.pk in made], batch_size=500)
+    bulk.save([attempt for attempt in changed if attempt.pk not in made], _ATTEMPT_FIELDS)
     bulk.insert_task_runs(fold.new_tasks.values())
     bulk.update_task_runs(fold.changed_tasks.values())
     bulk.insert_earlier_attempts(fold.earlier.values())

@@ -60,6 +60,11 @@ class Supervision(ABC):
     def claim(self) -> Assignment | None:
         """Claim the first eligible run. Asked again after `Unreachable`, it answers with the same one."""
 
+    def claim_some(self, most: int) -> list[Assignment]:
+        """Claim up to so many eligible runs at once; here one. None came: nothing is due."""
+        assignment = self.claim()
+        return [] if assignment is None else [assignment]
+
     @abstractmethod
     def release(self, assignment: Assignment) -> None:
         """Give back what never reached a run host: the run waits again."""

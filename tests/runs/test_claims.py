@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import chain
 from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
-from flows.models import Flow, WorkQueue
+from flows.models import Deployment, Flow, WorkQueue
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import StateType
 from runs import claims
@@ -157,7 +158,7 @@ _MAKE = """
 from orchestrator import site; site.setup()
 from django.core.management import call_command; call_command("migrate", verbosity=0)
 from django.utils import timezone
-from flows.models import Flow, WorkQueue
+from flows.models import Deployment, Flow, WorkQueue
 from runs.models import FlowRun
 from teams.models import Team
 team = Team.default(); queue = WorkQueue.default(team); now = timezone.now()
@@ -201,3 +202,47 @@ def test_many_claimers_at_once_claim_every_run_once(vendor: str, home: object, r
         claimer.stdin.flush()
     claimed = [run for claimer in claimers for run in json.loads(claimer.communicate()[0])]
     assert len(claimed) == len(set(claimed)) == 90
+
+
+def some(worker: Worker, most: int) -> list[list[UUID]]:
+    batches = iter(lambda: [claim.run.pk for claim in claims.claim_some(worker, most)], [])
+    return list(batches)
+
+
+def test_many_are_claimed_at_once_in_the_same_order(worker: Worker, make_run: Callable[..., FlowRun]) -> None:
+    runs = [make_run(NOW - timedelta(minutes=5 - number)) for number in range(5)]
+    urgent = make_run(NOW, priority=1)
+    first, rest = some(worker, 4)
+    assert first == [urgent.pk, *(run.pk for run in runs[:3])]
+    assert rest == [run.pk for run in runs[3:]]
+    attempts = Attempt.objects.values_list("flow_run", "number", "worker")
+    assert set(attempts) == {(run.pk, 1, worker.pk) for run in [urgent, *runs]}
+    assert Attempt.objects.values("journal").distinct().count() == 6
+    assert set(FlowRun.objects.values_list("attempt", "state_type", "revision")) == {(1, "PENDING", 1)}
+
+
+def test_a_batch_stops_where_another_queue_comes_first(
+    worker: Worker, queue: WorkQueue, make_run: Callable[..., FlowRun]
+) -> None:
+    other = WorkQueue.objects.create(team=queue.team, name="other")
+    first = make_run(NOW - timedelta(minutes=3))
+    second = make_run(NOW - timedelta(minutes=2), queue=other)
+    third = make_run(NOW - timedelta(minutes=1))
+    assert some(worker, 8) == [[first.pk], [second.pk], [third.pk]]
+    WorkQueue.objects.filter(pk=other.pk).update(priority=-1)
+    FlowRun.objects.update(state_type=StateType.SCHEDULED, lease_expires_at=None)
+    assert some(worker, 8) == [[first.pk, third.pk], [second.pk]]
+
+
+def test_a_batch_heeds_limits(worker: Worker, queue: WorkQueue, make_run: Callable[..., FlowRun]) -> None:
+    flow = Flow.objects.get_or_create(team=queue.team, slug="etl", defaults={"name": "etl"})[0]
+    limited = Deployment.objects.create(
+        team=queue.team, flow=flow, name="one", entrypoint="e.py:e", queue=queue, limit=1
+    )
+    free = [make_run(NOW - timedelta(minutes=9)), make_run(NOW - timedelta(minutes=1))]
+    held = [make_run(NOW - timedelta(minutes=number), deployment=limited) for number in (5, 4)]
+    assert list(chain(*some(worker, 8))) == [free[0].pk, held[0].pk, free[1].pk]
+    WorkQueue.objects.filter(pk=queue.pk).update(limit=4)
+    FlowRun.objects.filter(deployment=limited).update(deployment=None)
+    make_run(NOW)
+    assert list(chain(*some(worker, 8))) == [held[1].pk]

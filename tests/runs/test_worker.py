@@ -74,11 +74,11 @@ def test_a_stop_waits_for_the_run_that_is_being_claimed(
     worker: RunWorker, make_run: Callable[[], FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run()
-    claiming, go_on, real = threading.Event(), threading.Event(), claims.claim
+    claiming, go_on, real = threading.Event(), threading.Event(), claims.claim_some
 
-    def slow(row: Any) -> Any:
-        claimed = real(row)
-        if claimed is not None:
+    def slow(row: Any, most: int) -> Any:
+        claimed = real(row, most)
+        if claimed:
             claiming.set()
             go_on.wait(5)
         return claimed
@@ -87,7 +87,7 @@ def test_a_stop_waits_for_the_run_that_is_being_claimed(
         worker._fill()
         connection.close()
 
-    monkeypatch.setattr(claims, "claim", slow)
+    monkeypatch.setattr(claims, "claim_some", slow)
     filling = threading.Thread(target=fill)
     filling.start()
     assert claiming.wait(5)
