@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from benchmarks import notifications, pages, parts, peers, scripts, served, table
+from benchmarks import dispatch, notifications, pages, parts, peers, scripts, served, table
 from benchmarks.load import OtherLoad
 from benchmarks.measures import BenchmarkError, NotHereError, Row
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = (
-    scripts.BENCHMARKS | parts.BENCHMARKS | served.BENCHMARKS | notifications.BENCHMARKS | pages.BENCHMARKS
+    scripts.BENCHMARKS
+    | parts.BENCHMARKS
+    | served.BENCHMARKS
+    | dispatch.BENCHMARKS
+    | notifications.BENCHMARKS
+    | pages.BENCHMARKS
 )
 
 

@@ -59,6 +59,21 @@ def kill_left_behind(home: Path) -> list[str]:
     return left
 
 
+def processor_seconds(home: Path) -> dict[int, tuple[str, float]]:
+    """Return the name and the processor time of every process that has this home in its environment (Linux)."""
+    mark = f"={home}".encode()
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(variable.endswith(mark) for variable in (entry / "environ").read_bytes().split(b"\0")):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                name = (entry / "comm").read_text().strip()
+                found[int(entry.name)] = (name, sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK"))
+        except OSError:  # it ended meanwhile, or is somebody else's
+            continue
+    return found
+
+
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return the environment of a measured program: this one's, without settings of ours and of Python's."""
     kept = {

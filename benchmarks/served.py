@@ -71,8 +71,8 @@ def call_to_code(quick: bool) -> Iterator[Row]:
         milliseconds = [first_call_to_code(server, deployment, f"call-{n}") * 1000 for n in range(calls)]
         on_new_queues = [new_queue_to_code(server, deployment, f"queue-{n}") for n in range(queues)]
     note = f"{calls} calls, each over a new connection"
-    yield Row("REST call to user code running, idle, p50", "ms", (percentile(milliseconds, 50),), Bound(100), note)
-    yield Row("REST call to user code running, idle, p95", "ms", (percentile(milliseconds, 95),), Bound(250), note)
+    yield Row("REST call to user code running, idle, p50", "ms", (percentile(milliseconds, 50),), Bound(60), note)
+    yield Row("REST call to user code running, idle, p95", "ms", (percentile(milliseconds, 95),), Bound(150), note)
     note = f"the slowest of {queues}, each made by the call before the run's"
     yield Row("a new work queue made to user code running on it", "s", (max(on_new_queues),), Bound(1.0), note)
 
@@ -97,7 +97,7 @@ def first_call_to_code(server: Server, deployment: str, name: str) -> float:
 
 
 def drain(quick: bool) -> Iterator[Row]:
-    """Runs of a deployment that prints one line, each in a process of its own."""
+    """Runs of a deployment that prints one line, each in a process of its own, and in processes that are kept."""
     runs = 40 if quick else 200
     with serving(api=True) as server:
         deployment = server.deploy("hello", "drain")
@@ -107,13 +107,27 @@ def drain(quick: bool) -> Iterator[Row]:
         from_call_seconds, asking_seconds = drain_seconds(server, deployment, runs)
         records = server.records
         processes = records.count("SELECT count(DISTINCT pid) FROM runs_attempt")
-        printed = records.count("SELECT count(*) FROM runs_log WHERE logger = 'stdout' AND message LIKE 'hello%'")
+        lines = "SELECT count(*) FROM runs_log WHERE logger = 'stdout' AND message LIKE 'hello%'"
+        printed = records.count(lines)
+        kept = server.deploy("hello", "kept", "--isolation", "worker")
+        drain_seconds(server, kept, 10, backlog=True)  # its processes are there
+        kept_seconds, _ = drain_seconds(server, kept, 2 * runs, backlog=True)
+        printed_kept = records.count(lines) - printed
     if (expected := 2 * runs + 1) != processes or expected != printed:
         raise BenchmarkError(f"{expected} runs had {processes} processes and {printed} printed lines on record")
+    if printed_kept != 2 * runs + 10:
+        raise BenchmarkError(f"{2 * runs + 10} runs in kept processes printed {printed_kept} lines on record")
     what = f"{runs} one-print deployment runs"
-    bound = Bound(20, at_least=True)
+    bound = Bound(30, at_least=True)
     yield Row(
         f"{what}, waiting in a queue, drained", "/s", (runs / seconds,), bound, "until all are recorded as completed"
+    )
+    yield Row(
+        f"{2 * runs} of them with isolation=worker, drained",
+        "/s",
+        (2 * runs / kept_seconds,),
+        Bound(100, at_least=True),
+        "until the same",
     )
     note = f"from the first of {runs} REST calls, which took {asking_seconds:.1f} s, until the same"
     yield Row(f"{what}, asked for meanwhile", "/s", (runs / from_call_seconds,), bound, note)

@@ -1,6 +1,7 @@
 """Supervision by a worker that has the database: that of `server start`, and of whoever has its URL."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
@@ -20,6 +21,8 @@ from runs.models import FlowRun, Worker
 from runs.supervision.base import Assignment, Leases, Supervision, Unreachable
 
 LOOK_SECONDS: Final = 0.8  # between looks at who brings journals in
+
+_log = logging.getLogger(__name__)
 
 
 class DatabaseSupervision(Supervision):
@@ -60,10 +63,16 @@ class DatabaseSupervision(Supervision):
         return None if claimed is None else assignment_of(claimed)
 
     def claim_some(self, most: int) -> list[Assignment]:
-        """Claim in one transaction what stands next in line."""
+        """Claim in one transaction what stands next in line; one that cannot be told to a host is left to its lease."""
         with _reaching():
             claimed = claims.claim_some(self._row, most)
-        return [assignment_of(each) for each in claimed]
+        assignments = []
+        for each in claimed:
+            try:
+                assignments.append(assignment_of(each))
+            except Exception:  # what its row holds; the others were claimed with it and must not suffer
+                _log.exception("Flow run %s cannot be started", each.run.pk)
+        return assignments
 
     def release(self, assignment: Assignment) -> None:
         """Undo the claim."""
