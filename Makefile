@@ -16,7 +16,7 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check format test demo bench requirements clean
+.PHONY: help venv check format test demo drill bench requirements clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test: $(STAMP)  ## Run every test: SQLite, PostgreSQL, Redis protocol, browser (
 
 demo: $(STAMP)  ## Run the flights example, deploy it and show it in the browser (ONCE=1 stops at the end)
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
+
+drill: $(STAMP)  ## Kill, restart and empty every part for three minutes, and look for what was lost (ARGS="--seed 7")
+	@$(BIN)/orchestrator drill $(ARGS)
 
 bench: $(STAMP)  ## Print the numbers as a table (PEERS=1 compares with Prefect, DBOS and Dagster)
 	@$(BIN)/python -m benchmarks $(if $(PEERS),--peers)

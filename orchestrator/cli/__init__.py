@@ -12,6 +12,7 @@ COMMANDS = {
     "deploy": ("orchestrator.cli.deploy:deploy", "Make a deployment of a flow, or update it."),
     "deployment": ("orchestrator.cli.deployments:deployment", "List, run, pause and schedule deployments."),
     "destination": ("orchestrator.cli.destinations:destination", "Where notifications go: make and test."),
+    "drill": ("orchestrator.cli.drill:drill", "Kill every part at random, and look for what was lost."),
     "flow": ("orchestrator.cli.flows:flow", "List flows."),
     "flow-run": ("orchestrator.cli.flow_runs:flow_run", "List, watch, cancel and rerun flow runs."),
     "notification": ("orchestrator.cli.notifications:notification", "Be told of runs that fail, in Slack or by mail."),
