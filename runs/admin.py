@@ -200,11 +200,29 @@ class CalendarAdmin(VerbAdmin):
 class WorkQueueAdmin(VerbAdmin):
     """Work queues."""
 
-    list_display = ("name", "team", "paused", "limit", "priority", "created_at")
+    list_display = ("name", "team", "paused", "limit", "priority", "created_at", "page")
     list_select_related = ("team",)
     list_filter = ("paused", "team")
     search_fields = ("name",)
     fields = ("team", "name", "description", "limit", "priority", "paused")
+    actions = ("pause", "resume")
+
+    @admin.display(description="")
+    def page(self, queue: WorkQueue) -> SafeString:
+        """A link to its page."""
+        return format_html('<a href="{}">Page</a>', reverse("work-queue", args=[queue.pk]))
+
+    @action(description="Pause")
+    def pause(self, request: HttpRequest, queryset: QuerySet[WorkQueue]) -> None:
+        """Pause the chosen queues."""
+        for queue in queryset:
+            queues.pause_queue(queue, user=request.user)
+
+    @action(description="Resume")
+    def resume(self, request: HttpRequest, queryset: QuerySet[WorkQueue]) -> None:
+        """Resume the chosen queues."""
+        for queue in queryset:
+            queues.resume_queue(queue, user=request.user)
 
     def get_readonly_fields(self, request: HttpRequest, obj: WorkQueue | None = None) -> tuple[str, ...]:
         """Workers know a queue by its team and name."""
@@ -287,5 +305,24 @@ class FlowRunAdmin(ReadOnlyAdmin):
 class WorkerAdmin(ReadOnlyAdmin):
     """Workers and when they were last heard of."""
 
-    list_display = ("name", "host", "pid", "places", "started_at", "heartbeat_at", "stopped_at")
+    list_display = (
+        "name",
+        "team",
+        "host",
+        "places",
+        "load",
+        "started_at",
+        "heartbeat_at",
+        "heard_at",
+        "stopped_at",
+        "page",
+    )
+    list_select_related = ("team",)
+    list_filter = ("team",)
+    search_fields = ("name", "host")
     ordering = ("-heartbeat_at",)
+
+    @admin.display(description="")
+    def page(self, worker: Worker) -> SafeString:
+        """A link to its page."""
+        return format_html('<a href="{}">Page</a>', reverse("worker", args=[worker.pk]))

@@ -90,13 +90,15 @@ def list_queues(as_json: bool) -> None:
         [
             row["name"],
             str(row["limit"] or "none"),
+            str(row["in_progress"]),
+            str(row["waiting"]),
             str(row["priority"]),
             Cell("paused", "yellow") if row["paused"] else "",
             row["description"],
         ]
         for row in found
     ]
-    table(("NAME", "LIMIT", "PRIORITY", "", "DESCRIPTION"), rows)
+    table(("NAME", "LIMIT", "IN PROGRESS", "WAITING", "PRIORITY", "", "DESCRIPTION"), rows)
 
 
 @work_queue.command()
@@ -123,6 +125,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("priority", str(found["priority"])),
             ("in progress", str(found["in_progress"])),
             ("waiting", str(found["waiting"])),
+            ("workers", "\n".join(found["workers"]) or Cell("none serves it now", "yellow")),
             ("runs", "\n".join(f"{run['name']}  {run['id']}" for run in found["holders"])),
         ]
     )

@@ -20,6 +20,7 @@ class PartsSerializer(serializers.Serializer[Any]):
 
     workers = serializers.IntegerField(help_text="Workers heard of in the last 30 s.")
     places = serializers.IntegerField(help_text="How many runs they can run at once.")
+    deaf = serializers.IntegerField(help_text="How many of them bells do not reach: runs start there a bit later.")
     waiting_seconds = serializers.FloatField(help_text="For how long the run that waits longest has been due.")
 
 
@@ -48,8 +49,13 @@ class HealthView(APIView):
 def _parts() -> dict[str, Any]:
     """Two queries (index `flow_run_due`)."""
     now = timezone.now()
-    places = list(Worker.objects.alive(now).values_list("places", flat=True))
+    workers = list(Worker.objects.alive(now).only("places", "heard_at", "started_at"))
     due = FlowRun.objects.filter(state_type=StateType.SCHEDULED, expected_start__lte=now).order_by("expected_start")
     oldest = due.values_list("expected_start", flat=True).first()
     waiting = (now - oldest).total_seconds() if oldest else 0.0
-    return {"workers": len(places), "places": sum(places), "waiting_seconds": waiting}
+    return {
+        "workers": len(workers),
+        "places": sum(worker.places for worker in workers),
+        "deaf": sum(not worker.hears(now) for worker in workers),
+        "waiting_seconds": waiting,
+    }

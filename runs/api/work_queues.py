@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, status, viewsets
@@ -15,7 +16,8 @@ from flows.actions import MAX_LIMIT
 from flows.api import ByName
 from flows.models import WorkQueue
 from orchestrator.bodies import ReadSerializer, StrictSerializer
-from runs import limits, queues
+from runs import limits, queues, serving
+from runs.clock import database_now
 from runs.models import FlowRun
 from teams.acting import acting_team
 
@@ -36,12 +38,23 @@ class WorkQueueValuesSerializer(StrictSerializer):
 
 
 class WorkQueueSerializer(ReadSerializer):
-    """A queue that workers serve."""
+    """A queue that workers serve, with how much goes on there."""
+
+    in_progress = serializers.SerializerMethodField(help_text="How many of its runs are in progress.")
+    waiting = serializers.SerializerMethodField(help_text="How many are due and wait.")
 
     class Meta:
         model = WorkQueue
-        fields = ("id", "name", "description", "paused", "limit", "priority", "created_at")
+        fields = ("id", "name", "description", "paused", "limit", "priority", "in_progress", "waiting", "created_at")
         read_only_fields = fields
+
+    def get_in_progress(self, queue: WorkQueue) -> int:
+        """Those counted for the page, as a claim counts them against the limit."""
+        return int(self.context["in_progress"].get(queue.pk, 0))
+
+    def get_waiting(self, queue: WorkQueue) -> int:
+        """Those counted for the page, which a worker could claim but for pauses and limits."""
+        return int(self.context["waiting"].get(queue.pk, 0))
 
 
 class HolderSerializer(serializers.Serializer[FlowRun]):
@@ -52,23 +65,18 @@ class HolderSerializer(serializers.Serializer[FlowRun]):
 
 
 class InspectedWorkQueueSerializer(WorkQueueSerializer):
-    """A queue with what goes on there (three queries)."""
+    """A queue with what holds its places, and who serves it (two queries)."""
 
-    in_progress = serializers.SerializerMethodField(help_text="How many of its runs are in progress.")
-    waiting = serializers.SerializerMethodField(help_text="How many are due and wait.")
+    workers = serializers.SerializerMethodField(help_text="Names of the living workers that serve it.")
     holders = serializers.SerializerMethodField(help_text="The runs in progress, the oldest first, at most 50.")
 
     class Meta(WorkQueueSerializer.Meta):
-        fields = (*WorkQueueSerializer.Meta.fields, "in_progress", "waiting", "holders")
+        fields = (*WorkQueueSerializer.Meta.fields, "workers", "holders")
         read_only_fields = fields
 
-    def get_in_progress(self, queue: WorkQueue) -> int:
-        """Count against the limit, as a claim does."""
-        return limits.in_progress(FlowRun.objects.filter(queue=queue)).count()
-
-    def get_waiting(self, queue: WorkQueue) -> int:
-        """Count what a worker could claim but for pauses and limits."""
-        return limits.waiting(queue)
+    def get_workers(self, queue: WorkQueue) -> list[str]:
+        """By name."""
+        return [worker.name for worker in serving.serving(queue, timezone.now())]
 
     def get_holders(self, queue: WorkQueue) -> list[dict[str, Any]]:
         """Return who holds the places."""
@@ -103,6 +111,15 @@ class WorkQueueViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[WorkQueue]
         if getattr(self, "swagger_fake_view", False):
             return WorkQueue.objects.none()
         return WorkQueue.objects.visible_to(self.request.user)
+
+    def paginate_queryset(self, queryset: QuerySet[WorkQueue]) -> Any:
+        """Keep the page for what is counted with it."""
+        self.page = super().paginate_queryset(queryset)
+        return self.page
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Add what goes on on this page's queues (two queries)."""
+        return {**super().get_serializer_context(), **_counts(getattr(self, "page", []))}
 
     @extend_schema(summary="Inspect a work queue", responses=InspectedWorkQueueSerializer)
     def retrieve(self, request: Request, pk: UUID) -> Response:
@@ -147,7 +164,15 @@ class WorkQueueViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[WorkQueue]
 
 
 def _shown(queue: WorkQueue, code: int = status.HTTP_200_OK) -> Response:
-    return Response(InspectedWorkQueueSerializer(queue).data, status=code)
+    return Response(InspectedWorkQueueSerializer(queue, context=_counts([queue])).data, status=code)
+
+
+def _counts(page: list[WorkQueue]) -> dict[str, Any]:
+    """Return what goes on on these queues (two queries)."""
+    return {
+        "in_progress": serving.in_progress_on(page),
+        "waiting": serving.waiting_on(page, database_now()),
+    }
 
 
 def _valid(data: Any, **options: Any) -> dict[str, Any]:

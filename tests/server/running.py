@@ -33,6 +33,13 @@ def hello(path: str = ""):
             file.write("x")
 
 @flow
+def occupy(path: str):
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, b"+")
+    time.sleep(0.2)
+    os.write(descriptor, b"-")
+
+@flow
 def nap(seconds: float = 60.0):
     print("napping", flush=True)
     time.sleep(seconds)
