@@ -2,7 +2,10 @@
 
 Every page and API view is synchronous, so HTTP goes to Django's WSGI side on a few threads that stay: Django's own ASGI
 handler makes a thread, an event loop and a database connection for each request, a quarter of a small request's cost.
+The one answer that stays open, the stream of granted slots, is an ASGI application beside it and holds no thread.
 """
+
+from typing import Any
 
 from a2wsgi import WSGIMiddleware
 from channels.auth import AuthMiddlewareStack
@@ -19,7 +22,14 @@ site.load_settings()
 http = WSGIMiddleware(PreparedGate(get_wsgi_application()), workers=HTTP_THREADS)
 
 from orchestrator.urls import websocket_urlpatterns  # noqa: E402  the apps must be ready before their consumers load
+from runs import slot_stream  # noqa: E402
 
-application = ProtocolTypeRouter(
-    {"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))}
-)
+
+async def route_http(scope: Any, receive: Any, send: Any) -> None:
+    """Pass a request to the stream of granted slots, or to Django."""
+    is_stream = scope["path"] == slot_stream.PATH and scope["method"] == "GET"
+    await (slot_stream.stream if is_stream else http)(scope, receive, send)
+
+
+sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+application = ProtocolTypeRouter({"http": route_http, "websocket": sockets})

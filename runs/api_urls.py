@@ -4,10 +4,12 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from runs.api.calendars import CalendarViewSet
+from runs.api.concurrency_limits import ConcurrencyLimitViewSet
 from runs.api.deployments import DeploymentViewSet, ScheduleViewSet
 from runs.api.flow_runs import FlowRunViewSet
 from runs.api.health import HealthView
 from runs.api.ingest import IngestView
+from runs.api.slots import SlotStreamView, SlotsView, SlotTagsView, SlotView
 from runs.api.work_queues import WorkQueueViewSet
 from runs.api.workers import WorkerViewSet
 
@@ -16,11 +18,16 @@ router.register("flow-runs", FlowRunViewSet, basename="api-flow-run")
 router.register("deployments", DeploymentViewSet, basename="api-deployment")
 router.register("work-queues", WorkQueueViewSet, basename="api-work-queue")
 router.register("workers", WorkerViewSet, basename="api-worker")
+router.register("concurrency-limits", ConcurrencyLimitViewSet, basename="api-concurrency-limit")
 router.register("schedules", ScheduleViewSet, basename="api-schedule")
 router.register("calendars", CalendarViewSet, basename="api-calendar")
 
 urlpatterns = [
     path("health/", HealthView.as_view(), name="api-health"),
     path("ingest/", IngestView.as_view(), name="api-ingest"),
+    path("slots/", SlotsView.as_view(), name="api-slots"),
+    path("slots/tags/", SlotTagsView.as_view(), name="api-slot-tags"),
+    path("slots/stream/", SlotStreamView.as_view(), name="api-slot-stream"),
+    path("slots/<uuid:task_run>/", SlotView.as_view(), name="api-slot"),
     *router.urls,
 ]

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from flows.models import WorkQueue
-from runs import bells, overdue, reaper, scheduling
+from runs import bells, overdue, reaper, scheduling, slots
 from runs.clock import database_now
 from runs.models import FlowRun
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 def tick() -> None:
     """Do everything that is to be done every `TICK_SECONDS`. Two at once do it once, or twice without harm."""
     now = database_now()
-    for step in (scheduling.materialize, reaper.reap, ring_waiting, send_wakes, *OVERDUE):
+    for step in (scheduling.materialize, reaper.reap, slots.sweep, ring_waiting, send_wakes, *OVERDUE):
         try:
             step(now)
         except Exception:  # one schedule that cannot be read must not keep lost runs from being judged

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
@@ -42,6 +43,11 @@ def announce(run_ids: Iterable[UUID]) -> None:
         transaction.on_commit(lambda: _publish(ids))
 
 
+def send(messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Send each message to its channel group now, from the same thread. Returns at once and never raises."""
+    _publisher(os.getpid()).put_each(list(messages))
+
+
 def _publish(run_ids: tuple[UUID, ...]) -> None:
     unknown = [run_id for run_id in run_ids if run_id not in _teams]
     if unknown:
@@ -69,6 +75,7 @@ class _Publisher:
 
     def __init__(self) -> None:
         self._groups: set[str] = set()
+        self._messages: list[tuple[str, dict[str, Any]]] = []
         self._filled = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_until_complete, args=[self._send()], name="live", daemon=True).start()
@@ -76,6 +83,14 @@ class _Publisher:
     def put(self, groups: list[str]) -> None:
         """Have a message sent to each of these groups; what is still waiting is not sent twice."""
         self._loop.call_soon_threadsafe(self._add, groups)
+
+    def put_each(self, messages: list[tuple[str, dict[str, Any]]]) -> None:
+        """Have these messages sent, each to its group, before what tells pages."""
+        self._loop.call_soon_threadsafe(self._add_each, messages)
+
+    def _add_each(self, messages: list[tuple[str, dict[str, Any]]]) -> None:
+        self._messages += messages
+        self._filled.set()
 
     def _add(self, groups: list[str]) -> None:
         self._groups.update(groups)
@@ -86,14 +101,15 @@ class _Publisher:
         while True:
             await self._filled.wait()
             self._filled.clear()
+            messages, self._messages = self._messages, []
             groups, self._groups = self._groups, set()
             try:
                 layer = get_channel_layer()
-                for group in groups:
-                    await layer.group_send(group, {"type": CHANGED})
+                for group, message in [*messages, *((group, {"type": CHANGED}) for group in groups)]:
+                    await layer.group_send(group, message)
                 told = True
             except Exception as error:  # the network begins here; pages look again by themselves
-                log.log(logging.WARNING if told else logging.DEBUG, "Open pages were not told of a change: %s", error)
+                log.log(logging.WARNING if told else logging.DEBUG, "Nobody could be told of a change: %s", error)
                 told = False
 
 

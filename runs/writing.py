@@ -1,6 +1,7 @@
 """Writing what a fold made of a batch: flows, runs, attempts, task runs, log lines, and what a run's end brings."""
 
 from datetime import timedelta
+from itertools import chain
 from uuid import UUID
 
 from django.conf import settings
@@ -59,7 +60,12 @@ def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
     closed = close_children(
         tracked.run for tracked in touched if tracked.closes and (not tracked.is_new or tracked.run.id in unsettled)
     )
-    settle([*(tracked.run for tracked in touched if tracked.has_ended), *closed], tell=tell)
+    settle(
+        [*(tracked.run for tracked in touched if tracked.has_ended), *closed],
+        tell=tell,
+        begun=[tracked.run for tracked in touched if tracked.closes and not tracked.run.is_final],
+        task_rows=chain(fold.new_tasks.values(), fold.changed_tasks.values()),
+    )
     return {tracked.run.id for tracked in touched} | {run.id for run in closed}
 
 
