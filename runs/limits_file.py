@@ -8,7 +8,9 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from django.conf import settings
 
@@ -16,19 +18,29 @@ from orchestrator.sdk.home import Home
 from runs.models import ConcurrencyLimit
 
 _log = logging.getLogger(__name__)
+_unwritable: set[Path] = set()  # told once: a sweep tries every second
 
 
 def refresh(home: Home | None = None) -> bool:
-    """Write the file of a home, where it says something else than the database; this process's home by default.
+    """Write the file of a home, this process's by default, where it says something else than the database (one query).
 
     Returns:
-        Whether it was written. Without a limit a home gets no file, and one that is there is emptied.
-
-    Queries: one. The file is renamed into place, so that a reader sees the old one or the new one. A disk that does not
-    take it is logged.
+        Whether it was written.
     """
-    path = (home or settings.HOME).limits
-    tags = list(ConcurrencyLimit.objects.order_by("tag").values_list("tag", flat=True).distinct())
+    tags = ConcurrencyLimit.objects.order_by("tag").values_list("tag", flat=True).distinct()
+    return write(home or settings.HOME, tags)
+
+
+def write(home: Home, limited: Iterable[str]) -> bool:
+    """Have the file of a home name these tags. Without any a home gets no file, and one that is there is emptied.
+
+    The file is renamed into place, so that a reader sees the old one or the new one. A disk that does not take it is
+    logged: the next sweep tries again.
+
+    Returns:
+        Whether it was written.
+    """
+    path, tags = home.limits, sorted(limited)
     try:
         known = json.loads(path.read_bytes())["tags"]
     except FileNotFoundError:
@@ -44,9 +56,12 @@ def refresh(home: Home | None = None) -> bool:
             json.dump({"version": 1, "tags": tags}, file, ensure_ascii=False)
         os.replace(temporary, path)
     except OSError as error:
-        _log.error("%s cannot be written, so that scripts here may not know of limits: %s", path, error)
+        level = logging.DEBUG if path in _unwritable else logging.ERROR
+        _log.log(level, "%s cannot be written, so that scripts here may not know of limits: %s", path, error)
+        _unwritable.add(path)
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
         return False
+    _unwritable.discard(path)
     return True

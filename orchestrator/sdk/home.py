@@ -71,11 +71,6 @@ class Home:
         """What the server's parts print."""
         return self.root / "logs"
 
-    @property
-    def limits(self) -> Path:
-        """JSON that names the tags which any team limits; no file: none."""
-        return self.root / "limits.json"
-
     def make(self) -> None:
         """Create the home (0700) and its folders where they are missing. Raises OSError when that is impossible."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)

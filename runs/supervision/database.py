@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
-from runs import claims, workers
+from runs import claims, limits_file, workers
 from runs.announcements import announce_on_commit
 from runs.claims import Claim, Renewal
 from runs.ingester_child import IngesterChild
@@ -96,11 +96,13 @@ class DatabaseSupervision(Supervision):
             return dict(FlowRun.objects.filter(pk__in=run_ids).values_list("pk", "state_name"))
 
     def tend_facts(self) -> None:
-        """Bring this home's journals in where nobody else does."""
+        """Bring this home's journals in where nobody else does, and keep its file of limited tags right."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._ingester.ensure()
+            with _reaching():
+                limits_file.refresh()
 
     def end_facts(self) -> None:
         """Let this worker's own ingester end, if it had to have one."""

@@ -8,6 +8,7 @@ import http.client
 import json
 import logging
 import threading
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -22,12 +23,14 @@ from orchestrator.sdk.carrier import Carrier
 from orchestrator.sdk.home import Home
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.ids import uuid7
+from runs import limits_file
 from runs.claims import Renewal
 from runs.supervision.base import Assignment, Leases, Supervision, Unreachable
 from runs.workers import load_here
 
 TIMEOUT_SECONDS: Final = 4.0  # less than the time between two renewals
 LAST_FACTS_SECONDS: Final = 5.0
+TAGS_SECONDS: Final = 2.0  # between looks at which tags are limited
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +62,8 @@ class HttpSupervision(Supervision):
         self._about = {"id": str(self.id), **about}
         self._calls = _Calls(self._url, token)
         self._carrier = Carrier(home, self._url, token)
+        self._home = home
+        self._tags_at = 0.0
         self._leases = Leases(20.0, 5.0, 5.0)
         self._queues: list[str] = []
         self._request: UUID | None = None  # of a claim whose answer has not come
@@ -120,8 +125,12 @@ class HttpSupervision(Supervision):
         return names
 
     def tend_facts(self) -> None:
-        """Have a thread carry this home's journals to the server."""
+        """Have a thread carry this home's journals to the server, and keep its file of limited tags right."""
         self._carrier.ensure()
+        now = time.monotonic()
+        if now >= self._tags_at:
+            self._tags_at = now + TAGS_SECONDS
+            limits_file.write(self._home, self._calls.get("/api/slots/tags/")["tags"])
 
     def end_facts(self) -> None:
         """Carry what is there."""
