@@ -41,6 +41,7 @@ TAG: Final = "backfill-"  # and eight digits
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK: Final = 1000
 _MOMENT: Final = timedelta(microseconds=1)
+_YEARS: Final = timedelta(days=9 * 366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +173,23 @@ def _times(schedules: Sequence[Schedule], start: datetime, end: datetime) -> Ite
 
     def each(index: int, schedule: Schedule) -> Iterator[tuple[datetime, int]]:
         try:
-            for time in Spec.of(schedule).times(start - _MOMENT):
-                if time > end:
-                    return
-                yield time, index
+            spec, last = Spec.of(schedule), start - _MOMENT
+            for begin in _beginnings(start, end):  # a rule gives the times of ten years
+                for time in spec.times(max(begin - _MOMENT, last)):
+                    if time > end:
+                        return
+                    yield time, index
+                    last = time
         except (ValueError, KeyError, OSError) as error:
             raise ValidationError({"schedule": f"A schedule cannot be read: {error}"}) from None
 
     return heapq.merge(*(each(index, schedule) for index, schedule in enumerate(schedules)))
+
+
+def _beginnings(start: datetime, end: datetime) -> Iterator[datetime]:
+    while start <= end:
+        yield start
+        start += _YEARS
 
 
 def _rows(

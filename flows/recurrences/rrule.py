@@ -73,6 +73,7 @@ class Rule:
         return wall_clock.once_each(walls, self.zone, after)
 
     def _walls_after(self, wall: datetime) -> Iterator[datetime]:
+        wall = max(wall, self.start - timedelta(seconds=1))  # nothing comes before the start, however long before
         end = wall + SEARCH if self.until is None else min(wall + SEARCH, self.until)
         start = self.start if self.count is not None else self._start_near(wall)
         years = (_LAST_YEAR - wall.year) // 400 * 400

@@ -227,3 +227,9 @@ def test_undo_leaves_out_what_has_not_begun_and_nothing_else(
     again, back = actions.backfill(deployment, start=NOW - 6 * HOUR)
     assert {run.pk for run in back} == {run.pk for run in runs[1:]}, "the same rows wait again"
     assert all(run.tags == [again.tag] for run in back)
+
+
+def test_a_rule_is_followed_over_decades(make: Callable[..., Deployment]) -> None:
+    deployment = make(Spec("rrule", "FREQ=YEARLY;BYMONTH=6;BYMONTHDAY=1;BYHOUR=8;BYMINUTE=0;BYSECOND=0"))
+    planned = actions.plan_backfill(deployment, start=NOW - 45 * 365 * DAY)
+    assert [slot.time.year for slot in planned.slots] == list(range(2000, 2027))

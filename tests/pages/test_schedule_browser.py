@@ -1,0 +1,81 @@
+"""Setting a schedule in a few clicks, in a real browser: the year follows what is typed; axe finds nothing."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from flows.models import Calendar, Schedule
+from runs.live import announce
+from runs.models import FlowRun
+from tests.pages.conftest import Site
+from tests.pages.test_browser import RULES
+
+
+def check(page: Page) -> None:
+    """Axe finds nothing, and nothing overflows on a phone."""
+    found = Axe().run(page, options=RULES)
+    assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, page.url
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_holidays_in_a_few_clicks_then_the_calendar(signed_in: Page, typical: Site, scheme: str) -> None:
+    page, deployment = signed_in, typical.made["deployments"]["flights"]
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(f"{typical.url}/deployments/{deployment.id}/schedules/new/")
+    preview = page.get_by_label("What it means")
+    page.locator(".choice", has_text="Cron").click()
+    page.locator("#cron").fill("0 8 1 * *")
+    year = re.compile("1[12] runs on 1[12] days")
+    expect(preview).to_contain_text(year)
+    expect(page.locator("#preview-said")).to_contain_text(year)
+    expect(page.get_by_label("Weekends are days off, too")).to_be_hidden()
+    page.get_by_label("Days off", exact=True).select_option(label="France")
+    page.get_by_label("Run on the next business day").check()
+    expect(preview).to_contain_text("moved there")
+    assert page.locator(".month td.moved").count() >= 2
+    assert "moved there" in (page.locator(".month td.moved").first.get_attribute("title") or "")
+    preview.get_by_text("The year in words").click()
+    check(page)
+    page.get_by_label("Time zone").fill("Europe/Nowhere")
+    expect(preview).to_contain_text("no time zone")
+    page.get_by_label("Time zone").fill("Europe/Paris")
+    expect(preview).to_contain_text("moved there")
+    page.get_by_role("button", name="Set the schedule").click()
+    expect(page.get_by_text("on a day off on the next business day (fr-business-days)").first).to_be_visible()
+    assert Schedule.objects.get(deployment=deployment, kind="cron").on_day_off == "next"
+
+    page.goto(f"{typical.url}/calendars/{Calendar.objects.get().id}/")
+    page.get_by_label("Holidays of").select_option(label="United States")
+    expect(page.get_by_label("Part of the country").locator("option", has_text="California")).to_have_count(1)
+    page.get_by_label("More days off").fill("2027-12-24 Long lunch")
+    page.get_by_label("What is off").get_by_text("Long lunch").first.wait_for()
+    check(page)
+
+
+def test_backfill_is_followed_and_undone(signed_in: Page, typical: Site) -> None:
+    page, deployment = signed_in, typical.made["deployments"]["exchange-rates"]
+    page.goto(f"{typical.url}/deployments/{deployment.id}/backfill/")
+    page.get_by_label("From").fill((timezone.now() - timedelta(hours=30)).strftime("%Y-%m-%dT%H:%M"))
+    page.get_by_role("button", name="Show what it makes").click()
+    check(page)
+    page.get_by_role("button", name=re.compile("^Make ")).click()
+    expect(page.get_by_role("heading", name="0 of ")).to_be_visible()
+    expect(page.locator("[data-live-dot]")).to_have_text("live")
+    check(page)
+    first = FlowRun.objects.filter(trigger="backfill").earliest("expected_start")
+    ended: dict[str, Any] = {"state_type": "COMPLETED", "state_name": "Completed", "attempt": 1}
+    FlowRun.objects.filter(pk=first.pk).update(**ended, start_time=timezone.now(), end_time=timezone.now())
+    announce([first.pk])
+    expect(page.get_by_role("heading", name="1 of ")).to_be_visible()
+    page.get_by_role("button", name="Cancel the ").click()
+    expect(page.get_by_text("runs will not start")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel the ")).to_have_count(0)
+    assert not FlowRun.objects.filter(trigger="backfill", state_type="SCHEDULED").exists()
