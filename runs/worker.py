@@ -222,7 +222,7 @@ class RunWorker:
     def _run(self, assignment: Assignment, asked_at: float) -> None:
         run_id, start = assignment.run_id, assignment.start
         if assignment.reruns:
-            start.lease_until = asked_at + self._supervision.leases.length
+            start.lease_until = (assignment.asked_at or asked_at) + self._supervision.leases.length
         is_here = run_id in self.places
         self.places.take(Occupant(run_id, assignment.attempt, assignment.label, assignment.reruns))
         try:

@@ -19,6 +19,7 @@ from uuid import UUID
 import msgspec
 
 from orchestrator._version import __version__
+from orchestrator.sdk.boot import boot_seconds
 from orchestrator.sdk.carrier import Carrier
 from orchestrator.sdk.home import Home
 from orchestrator.sdk.host_protocol import Start
@@ -67,6 +68,7 @@ class HttpSupervision(Supervision):
         self._leases = Leases(20.0, 5.0, 5.0)
         self._queues: list[str] = []
         self._request: UUID | None = None  # of a claim whose answer has not come
+        self._asked_at = 0.0
 
     @property
     def leases(self) -> Leases:
@@ -90,7 +92,7 @@ class HttpSupervision(Supervision):
     def claim(self) -> Assignment | None:
         """Claim, under the same id until an answer comes."""
         if self._request is None:
-            self._request = uuid7()
+            self._request, self._asked_at = uuid7(), boot_seconds()
         answer = self._post("claim", {"request": str(self._request)})
         self._request = None
         self._queues = list(answer["celery_queues"])
@@ -99,7 +101,7 @@ class HttpSupervision(Supervision):
             return None
         start = msgspec.convert(given["start"], Start)
         start.api_url = self._url  # by which this machine reaches it
-        return Assignment(UUID(start.run), start.attempt, given["label"], start, given["reruns"])
+        return Assignment(UUID(start.run), start.attempt, given["label"], start, given["reruns"], self._asked_at)
 
     def release(self, assignment: Assignment) -> None:
         """Undo the claim."""
