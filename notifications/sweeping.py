@@ -6,9 +6,15 @@ from functools import partial
 from typing import Final
 
 from notifications import failing, leases, sending, watching
+from notifications.models import Delivery
 from runs.clock import database_now
+from runs.compiled import IsAny
 
 MAX_OFFERED: Final = 500  # in one sweep, those that wait longest without a try first
+
+# Asked first, in each sweep: as a rule there is nothing to send.
+_some_deliveries: Final = IsAny(lambda now: Delivery.objects.filter(due_at__lte=now))
+_some_messages: Final = IsAny(lambda now: leases.waiting_messages())
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +36,8 @@ def free_dead(now: datetime) -> None:
 
 def offer_due(now: datetime) -> None:
     """Have sent what nobody sends."""
+    if not (_some_deliveries(now) or _some_messages(now)):
+        return
     sending.current().offer(leases.due(now).order_by("retry_at", "pk").values_list("pk", flat=True)[:MAX_OFFERED])
 
 

@@ -191,7 +191,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 3,  # a worker that went deaf notices within 7 s
     "retry_on_timeout": True,
 }
-CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+CELERY_BEAT_MAX_LOOP_INTERVAL = 2  # its entries are due every 2 s; each loop asks the database for changed ones
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"

@@ -10,13 +10,18 @@ from django.db.models import Exists, OuterRef
 from flows.models import WorkQueue
 from runs import bells, overdue, reaper, scheduling, slots
 from runs.clock import database_now
-from runs.models import FlowRun
+from runs.compiled import IsAny
+from runs.models import FlowRun, FlowRunQuerySet
 
 UNHEARD_SECONDS: Final = 1.0  # a due run that waits longer has its queue rung again
 MAX_WAKES: Final = 200  # a tick; workers that are awake go on by themselves
 
 # After `materialize`: what was missed is decided on before it can be late.
 OVERDUE: Final = (overdue.mark_late, overdue.mark_overrunning, overdue.mark_missed_deadlines)
+
+# Asked first, each tick: as a rule there is none.
+unheard: Final = IsAny(lambda now: FlowRun.objects.due(now - timedelta(seconds=UNHEARD_SECONDS)))
+soon: Final = IsAny(lambda now: _soon(now))
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +38,10 @@ def tick() -> None:
 
 def ring_waiting(now: datetime) -> list[WorkQueue]:
     """Ring, once each, the queues that have runs which should have been claimed by now; return them."""
-    unheard = FlowRun.objects.due(now - timedelta(seconds=UNHEARD_SECONDS)).filter(queue=OuterRef("pk"))
-    queues = list(WorkQueue.objects.filter(Exists(unheard), paused=False))
+    if not unheard(now):
+        return []
+    waiting = FlowRun.objects.due(now - timedelta(seconds=UNHEARD_SECONDS)).filter(queue=OuterRef("pk"))
+    queues = list(WorkQueue.objects.filter(Exists(waiting), paused=False))
     for queue in queues:
         bells.send_unheard(queue.celery_queue)
     return queues
@@ -42,10 +49,15 @@ def ring_waiting(now: datetime) -> list[WorkQueue]:
 
 def send_wakes(now: datetime) -> list[tuple[WorkQueue, datetime]]:
     """Send a bell for each run that is due before the tick after next, with its exact time; return what was sent."""
-    until = now + timedelta(seconds=2 * settings.TICK_SECONDS)
-    soon = FlowRun.objects.unclaimed().filter(expected_start__gt=now, expected_start__lte=until, queue__paused=False)
-    ordered = soon.select_related("queue").order_by("expected_start")[:MAX_WAKES]
+    if not soon(now):
+        return []
+    ordered = _soon(now).select_related("queue").order_by("expected_start")[:MAX_WAKES]
     wakes = [(run.queue, run.expected_start) for run in ordered]
     for queue, at in wakes:
         bells.send(queue.celery_queue, at)
     return wakes
+
+
+def _soon(now: datetime) -> FlowRunQuerySet:
+    until = now + timedelta(seconds=2 * settings.TICK_SECONDS)
+    return FlowRun.objects.unclaimed().filter(expected_start__gt=now, expected_start__lte=until, queue__paused=False)

@@ -22,6 +22,7 @@ from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import StateType
 from runs import actions
 from runs.announcements import announce_on_commit
+from runs.compiled import IsAny
 from runs.models import OPEN_TYPES, FlowRun, FlowRunQuerySet, Log
 from runs.outbox import record_mark
 from runs.presentation import duration
@@ -30,6 +31,12 @@ BATCH: Final = 200  # runs marked in one transaction
 MAX_BATCHES: Final = 25  # a tick; the next one goes on
 # As literals, since SQLite uses a partial index only where its condition stands in the query.
 _OPEN: Final = [RawSQL(f"'{type_}'", ()) for type_ in OPEN_TYPES]
+
+# Asked first, each tick: whether any run waits that is not Late yet, and whether any deployment expects anything.
+some_wait: Final = IsAny(lambda now: FlowRun.objects.unclaimed().timely(now).filter(late_at=None))
+some_expect: Final = IsAny(
+    lambda now: Deployment.objects.filter(Q(expected_seconds__isnull=False) | Q(deadline_seconds__isnull=False))
+)
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +71,8 @@ def mark_late(now: datetime) -> int:
     They stay claimable, in their order. Returns how many. Two queries when there are none (indexes
     `deployment_late_after`, `flow_run_not_late`).
     """
+    if not some_wait(now):
+        return 0
     thresholds = _thresholds(LATE)
     default = settings.LATE_AFTER_SECONDS
     waiting = FlowRun.objects.due(now).filter(
@@ -82,6 +91,8 @@ def mark_overrunning(now: datetime) -> int:
 
     One query where no deployment expects anything (index `deployment_expected`), else two (`flow_run_state`).
     """
+    if not some_expect(now):
+        return 0
     condition = Q()
     for seconds in _thresholds(OVERRAN):
         condition |= Q(deployment__expected_seconds=seconds, attempts__start_time__lte=_before(now, seconds))
@@ -96,7 +107,7 @@ def mark_missed_deadlines(now: datetime) -> int:
 
     One query where no deployment has a deadline (index `deployment_deadline`), else two (`flow_run_open_until`).
     """
-    thresholds = _thresholds(MISSED)
+    thresholds = _thresholds(MISSED) if some_expect(now) else []
     if not thresholds:
         return 0
     condition = Q()

@@ -33,7 +33,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from flows.models import Calendar, Catchup, Deployment, Schedule
 from flows.parameters import merge
@@ -44,6 +44,7 @@ from orchestrator.sdk.states import StateType
 from runs import bells
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
+from runs.compiled import IsAny
 from runs.endings import settle
 from runs.models import MISSED_AFTER, FlowRun, Log, Trigger
 from runs.presentation import duration
@@ -69,13 +70,22 @@ def materialize(now: datetime) -> list[FlowRun]:
 
     Queries: one when there is nothing to do; else about six for each `BATCH` of schedules, a transaction each.
     """
-    due = Schedule.objects.filter(active=True, tick_at__lte=now, deployment__paused=False)
+    if not some_to_look_at(now):
+        return []
+    due = _to_look_at(now)
     ids = list(due.order_by("tick_at").values_list("pk", flat=True)[:MAX_SCHEDULES])
     made: list[FlowRun] = []
     for start in range(0, len(ids), BATCH):
         with transaction.atomic():
             made += _look_at(_locked(due.filter(pk__in=ids[start : start + BATCH])), now)
     return made
+
+
+def _to_look_at(now: datetime) -> QuerySet[Schedule]:
+    return Schedule.objects.filter(active=True, tick_at__lte=now, deployment__paused=False)
+
+
+some_to_look_at: Final = IsAny(_to_look_at)
 
 
 def _locked(schedules: Any) -> list[Schedule]:

@@ -48,7 +48,16 @@ def web(host: str, port: int) -> Part:
 def worker(number: int, count: int) -> Part:
     """A Celery worker with its places and its run host."""
     name = "worker" if count == 1 else f"worker-{number}"
-    options = ("worker", "--hostname", f"{name}@%h", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
+    options = (
+        "worker",
+        "--hostname",
+        f"{name}@%h",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "--loglevel",
+        "WARNING",
+    )
     return Part(
         name,
         (*_CELERY, *options),
@@ -76,5 +85,7 @@ def all_parts(home: Home, host: str, port: int, workers: int, address: broker.Ad
     return [*first, web(host, port), *(worker(number, workers) for number in range(1, workers + 1)), beat(), ingester()]
 
 
+# What workers tell each other, which nobody here listens to.
+_QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 _CELERY = ("--quiet", "--app", "orchestrator")
 _CELERY_MODULES = ("celery.bin.celery", "celery.apps.worker", "kombu.transport.redis", "orchestrator.celery")
