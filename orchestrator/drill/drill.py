@@ -95,11 +95,8 @@ class Drill:
         planned = pushing.plan(self._rng, options.runs, options.seconds, options.load_seconds)
         pusher = pushing.Pusher(calls, ids, planned)
         self._connect()
-        from flows.models import Deployment  # Django is set up now
-        from orchestrator.drill import invariants
+        from orchestrator.drill import invariants  # Django is set up now
 
-        for name, retries in pushing.CRASH_RETRIES.items():
-            Deployment.objects.filter(name=name).update(crash_retries=retries)
         pusher.start()
         try:
             self._fire(pusher)
@@ -109,7 +106,9 @@ class Drill:
             self._await_end(lambda: len(invariants.outstanding(paused_at)))
         finally:
             pusher.stop()
-        held = invariants.Held(evidence.read(stage.evidence), planned, pusher.pushed, paused_at, self._full)
+        held = invariants.Held(
+            evidence.read(stage.evidence, stage.root / "logs"), planned, pusher.pushed, paused_at, self._full
+        )
         return invariants.check(held)
 
     def _connect(self) -> None:

@@ -3,9 +3,13 @@ and which tasks they knew to be finished."""
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+_NOT_RECORDING: Final = re.compile(r"orchestrator: run (\S+): not recording")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,7 @@ class Span:
         run: Id of the flow run.
         attempt: Of the flow run.
         pid: Its process.
+        root: Id of the flow run at the top: its process's.
         begin: Its first line.
         end: Its last line; of a task whose process died, the last line of that process.
         time: Unix time of its first line.
@@ -30,6 +35,7 @@ class Span:
     run: str
     attempt: int
     pid: int
+    root: str
     begin: float
     end: float
     time: float
@@ -49,23 +55,22 @@ class Evidence:
         flows: Attempts of flow runs.
         tasks: Attempts of task runs.
         done: Task runs that their flow knew to be finished, with the run.
-        confessed: Processes whose engine said that facts of theirs were lost.
+        confessed: Runs whose process said on standard error that it could not record.
     """
 
     flows: list[Span] = field(default_factory=list)
     tasks: list[Span] = field(default_factory=list)
     done: dict[str, str] = field(default_factory=dict)
-    confessed: set[int] = field(default_factory=set)
+    confessed: set[str] = field(default_factory=set)
 
 
-def read(folder: Path) -> Evidence:
-    """Read everything in a folder; a line that was torn by a kill is passed over."""
+def read(folder: Path, logs: Path) -> Evidence:
+    """Read everything in a folder, and what runs said in the logs; a line that was torn by a kill is passed over."""
     evidence = Evidence()
     for path in sorted(folder.glob("*.jsonl")):
         _read_attempt(list(_lines(path)), evidence)
-    for path in folder.glob("*.err"):
-        if "not recording" in path.read_text(errors="replace"):
-            evidence.confessed.add(int(path.name.partition(".")[0]))
+    for path in logs.glob("*.log"):
+        evidence.confessed |= set(_NOT_RECORDING.findall(path.read_text(errors="replace")))
     return evidence
 
 
@@ -79,7 +84,7 @@ def _read_attempt(lines: list[dict], evidence: Evidence) -> None:
     begin = next((line for line in lines if line["event"] == "begin"), None)
     if begin is None:  # killed before it could write a whole line
         return
-    who = {"run": begin["run"], "attempt": begin["attempt"], "pid": begin["pid"]}
+    who = {name: begin[name] for name in ("run", "attempt", "pid", "root")}
     end = next((line for line in lines if line["event"] == "end"), None)
     last = max(line["at"] for line in lines if line["event"] != "exit" or end is None)
     evidence.flows.append(

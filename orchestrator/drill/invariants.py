@@ -199,7 +199,7 @@ def _check_tasks(held: Held, findings: Findings) -> None:
 
 def _missing(held: Held, span: Span | None, what: str, findings: Findings) -> None:
     """A fact is not in the database: excused only where the engine said on standard error that it lost some."""
-    if span is not None and span.pid in held.evidence.confessed:
+    if span is not None and span.root in held.evidence.confessed:
         findings.confessed.append(what)
     else:
         findings.lost.append(what)

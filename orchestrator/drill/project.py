@@ -42,21 +42,11 @@ def _beat(run: str, attempt: int, over: threading.Event) -> None:
         _write("beat", run, attempt, sync=False)
 
 
-def _keep_stderr() -> None:
-    """Have what the engine says on standard error (a full disk) beside the evidence."""
-    path = EVIDENCE / f"{os.getpid()}.err"
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(fd, 2)
-    os.close(fd)
-
-
 @contextlib.contextmanager
 def _attempt() -> Iterator[None]:
     """Bear witness to an attempt of a flow run."""
-    if runtime.flow_run.parent_flow_run_id is None:
-        _keep_stderr()
     run, attempt, over = runtime.flow_run.id or "", runtime.flow_run.run_count or 0, threading.Event()
-    _write("begin")
+    _write("begin", root=runtime.flow_run.root_flow_run_id)
     # Registered before the engine's own: it runs after the run's ending was recorded.
     atexit.register(_write, "exit", run, attempt)
     threading.Thread(target=_beat, args=[run, attempt, over], daemon=True).start()

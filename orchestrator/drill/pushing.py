@@ -29,7 +29,7 @@ DEPLOYMENTS: Final[dict[tuple[str, str], tuple[int, str, dict[str, Any]]]] = {
     ("work", "single"): (6, "drill-single", {}),
     ("work", "bulk"): (10, "drill-bulk", {}),
     ("work", "waiting"): (8, "default", {"limit": 2, "collision": "wait"}),
-    ("work", "restarted"): (10, "default", {}),
+    ("work", "restarted"): (10, "default", {"crash_retries": 5}),
     ("work", "kept"): (6, "default", {"isolation": "worker"}),
     ("work", "colliding"): (6, "default", {"limit": 1, "collision": "cancel"}),
     ("flaky_tasks", "retried"): (10, "default", {}),
@@ -39,8 +39,8 @@ DEPLOYMENTS: Final[dict[tuple[str, str], tuple[int, str, dict[str, Any]]]] = {
     ("tagged", "tagged"): (10, "default", {}),
     ("stubborn", "stubborn"): (2, "drill-bulk", {}),
 }
-#: deployment → how often it is run again when it crashed
-CRASH_RETRIES: Final = {"restarted": 5}
+#: tag → how many task runs may have it at once
+TAGS: Final = {"drill-scarce": 3, "drill-few": 1}
 #: of the deployment that runs by itself: every 3 s, every 5 s, each minute
 SCHEDULES: Final = [
     {"kind": "interval", "expression": "3", "catchup": "all"},
@@ -112,7 +112,9 @@ def answers(url: str) -> bool:
 
 
 def declare(site: Site, project: Path) -> dict[tuple[str, str], str]:
-    """Make the queues, and the deployments, which are paused where schedules run them; return the deployments' ids."""
+    """Make the queues, the limits of tags and the deployments; return the deployments' ids."""
+    for tag, limit in TAGS.items():
+        site.call("POST", "/api/concurrency-limits/", {"tag": tag, "limit": limit})
     for name, (limit, priority) in QUEUES.items():
         site.call("POST", "/api/work-queues/", {"name": name, "limit": limit, "priority": priority})
     ids = {}

@@ -257,7 +257,7 @@ class Journal:
         self._warned = True
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         _say(
-            f"orchestrator: not recording: {reason} ({self._where()}). Your code runs on, but what it does now is not "
+            f"{self._who()}: not recording: {reason} ({self._where()}). Your code runs on, but what it does now is not "
             "recorded. Make room there, or set ORCHESTRATOR_HOME to a folder that can be written."
         )
 
@@ -266,7 +266,11 @@ class Journal:
         lost, self._lost = self._lost, 0
         if lost:
             self._warned = False
-            _say(f"orchestrator: recording again; {lost} facts were lost while {self._where()} could not be written.")
+            _say(f"{self._who()}: recording again; {lost} facts were lost while {self._where()} could not be written.")
+
+    def _who(self) -> str:
+        # A worker's log has the lines of many runs.
+        return f"orchestrator: run {self.run}" if self.run else "orchestrator"
 
     def _where(self) -> str:
         return str(self._home.journals) if self._home is not None else "ORCHESTRATOR_HOME"

@@ -10,12 +10,14 @@ from orchestrator.drill.evidence import Span, doubled, most_at_once, overlapping
 
 def span(begin: float, end: float, *, run: str = "r", attempt: int = 1, pid: int = 1) -> Span:
     """An attempt that was under way from then to then."""
-    return Span(run, attempt, pid, begin, end, begin)
+    return Span(run, attempt, pid, run, begin, end, begin)
 
 
 def write(folder: Path, name: str, *lines: dict[str, object], torn: str = "") -> None:
     """Write lines as a flow of the drill does; each gets what every line has."""
-    text = "".join(json.dumps({"run": "r", "attempt": 1, "pid": 7, "time": 0.0, **line}) + "\n" for line in lines)
+    text = "".join(
+        json.dumps({"run": "r", "attempt": 1, "pid": 7, "root": "r", "time": 0.0, **line}) + "\n" for line in lines
+    )
     (folder / name).write_text(text + torn)
 
 
@@ -29,7 +31,7 @@ def test_a_killed_attempt_is_known_to_have_lived_until_its_last_beat(tmp_path: P
         {"event": "beat", "at": 2.5},
         torn='{"event": "beat", "a',
     )
-    (flow,), (task_span,) = read(tmp_path).flows, read(tmp_path).tasks
+    (flow,), (task_span,) = read(tmp_path, tmp_path).flows, read(tmp_path, tmp_path).tasks
     assert (flow.begin, flow.end, flow.ended, flow.exited) == (1.0, 2.5, False, False)
     assert (task_span.begin, task_span.end, task_span.tags) == (1.5, 2.5, ("x",))
 
@@ -43,12 +45,12 @@ def test_an_end_is_an_end_whatever_is_written_after_it(tmp_path: Path) -> None:
         {"event": "end", "at": 2.0, "ok": True},
         {"event": "exit", "at": 9.0},
     )
-    (tmp_path / "7.err").write_text("orchestrator: not recording: No space left on device\n")
-    evidence = read(tmp_path)
+    (tmp_path / "worker.log").write_text("orchestrator: run r: not recording: No space left on device\n")
+    evidence = read(tmp_path, tmp_path)
     (flow,) = evidence.flows
     assert (flow.end, flow.ended, flow.ok, flow.exited) == (2.0, True, True, True)
     assert evidence.done == {"t": "r"}
-    assert evidence.confessed == {7}
+    assert evidence.confessed == {"r"}
 
 
 def test_attempts_of_a_run_that_meet_are_found_and_those_that_follow_are_not() -> None:

@@ -42,7 +42,9 @@ def make_run(deployment: Deployment, key: str | None = "key", **more: object) ->
 
 def seen(run: FlowRun, begin: float = 1.0, end: float = 2.0) -> Span:
     """What the run's process wrote of itself."""
-    return Span(str(run.pk), 1, 7, begin, end, timezone.now().timestamp(), ended=True, ok=True, exited=True)
+    return Span(
+        str(run.pk), 1, 7, str(run.pk), begin, end, timezone.now().timestamp(), ended=True, ok=True, exited=True
+    )
 
 
 def check(*flows: Span, **more: object) -> Findings:
@@ -66,10 +68,10 @@ def test_nothing_is_found_where_all_is_well(deployment: Deployment) -> None:
 
 def test_what_is_not_recorded_is_lost_unless_the_engine_said_so(deployment: Deployment) -> None:
     run, task = make_run(deployment), str(uuid7())
-    span = Span(str(run.pk), 1, 7, 1.0, 1.5, 0.0, ended=True, ok=True, task_run=task, task_attempt=1)
+    span = Span(str(run.pk), 1, 7, str(run.pk), 1.0, 1.5, 0.0, ended=True, ok=True, task_run=task, task_attempt=1)
     said = {"tasks": [span], "done": {task: str(run.pk)}}
     assert len(check(seen(run), **said).lost) == 1
-    excused = check(seen(run), **said, confessed={7})
+    excused = check(seen(run), **said, confessed={str(run.pk)})
     assert not excused.are_bad
     assert len(excused.confessed) == 1
 
