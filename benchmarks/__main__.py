@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from benchmarks import dispatch, notifications, pages, parts, peers, scripts, served, table
+from benchmarks import dispatch, notifications, pages, parts, peers, scripts, served, slots, table
 from benchmarks.load import OtherLoad
 from benchmarks.measures import BenchmarkError, NotHereError, Row
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = (
     | parts.BENCHMARKS
     | served.BENCHMARKS
     | dispatch.BENCHMARKS
+    | slots.BENCHMARKS
     | notifications.BENCHMARKS
     | pages.BENCHMARKS
 )

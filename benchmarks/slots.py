@@ -15,7 +15,9 @@ def hand_over(quick: bool) -> Iterator[Row]:
         output = run([PYTHON, PROGRAMS / "slots.py", str(count)], server.environment).output
     waited = [float(word) for word in output.split()]
     if len(waited) != count or min(waited) < 0:
-        raise BenchmarkError(f"{len(waited)} of {count} were started, the soonest after {min(waited, default=0):.3f} ms")
+        raise BenchmarkError(
+            f"{len(waited)} of {count} were started, the soonest after {min(waited, default=0):.3f} ms"
+        )
     note = f"{count} waiting in one script, limit 1"
     yield Row("slot freed to the next task run's code, p50", "ms", (percentile(waited, 50),), note=note)
     yield Row("slot freed to the next task run's code, p95", "ms", (percentile(waited, 95),), Bound(100), note)

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from itertools import pairwise
 
 from orchestrator import flow, task
 
@@ -28,4 +29,4 @@ def hand_over(count):
 
 if __name__ == "__main__":
     hand_over(int(sys.argv[1]))
-    print(*(f"{(begun - ended) * 1000:.3f}" for (_, ended), (begun, _) in zip(times, times[1:])))
+    print(*(f"{(begun - ended) * 1000:.3f}" for (_, ended), (begun, _) in pairwise(times)))

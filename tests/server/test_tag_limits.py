@@ -6,10 +6,12 @@ Whether two task runs overlapped is read from what they wrote to disk themselves
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -92,12 +94,10 @@ def limit(server: RunningServer) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def limited(server: RunningServer) -> RunningServer:
     """The module's server, with a limit of 1 on `database`."""
-    if not server.call("GET", "/api/concurrency-limits/")["results"]:
-        server.call("POST", "/api/concurrency-limits/", {"tag": "database", "limit": 1})
-    (server.home / "intervals.txt").unlink(missing_ok=True)
+    server.call("POST", "/api/concurrency-limits/", {"tag": "database", "limit": 1})
     return server
 
 
@@ -136,15 +136,14 @@ def test_killing_who_holds_a_slot_frees_it(limited: RunningServer, scripts: list
 
 
 @pytest.fixture(scope="module")
-def helped_home() -> Iterator[Path]:
+def helped_home(limited: RunningServer) -> Iterator[Path]:
     """A home with a limit of 1 on `database` and without a server; its helper is ended at the end."""
     home = Path(tempfile.mkdtemp(prefix="orch-"))
-    code = (
-        "from orchestrator.cli.in_process import InProcessTransport\n"
-        "made = InProcessTransport().call('POST', '/api/concurrency-limits/', {'tag': 'database', 'limit': 1}, {})\n"
-        "assert made.status == 201, made"
-    )
-    subprocess.run([sys.executable, "-c", code], env=environment(home), check=True, cwd=home)
+    for name in ("limits.json", "secret.key"):
+        shutil.copy(limited.home / name, home)
+    with closing(sqlite3.connect(limited.home / "orchestrator.db")) as source:
+        with closing(sqlite3.connect(home / "orchestrator.db")) as copy:  # migrating one takes seconds
+            source.backup(copy)
     yield home
     if is_locked(Home(home).control_lock):
         os.kill(int(Home(home).control_lock.read_text()), signal.SIGTERM)
