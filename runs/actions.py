@@ -215,8 +215,11 @@ def retry_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
     return _fresh(run)
 
 
-def rerun_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
+def rerun_flow_run(run: FlowRun, *, user: User | None = None, idempotency_key: str | None = None) -> FlowRun:
     """Make a new run with the same parameters and tags, of the same deployment as it is now.
+
+    Args:
+        idempotency_key: A second call with the same key returns the run of the first.
 
     Returns:
         The new run; `rerun_of` is the old one.
@@ -237,6 +240,7 @@ def rerun_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
         trigger=Trigger.RERUN,
         rerun_of=run,
         created_by=user,
+        idempotency_key=_checked_key(idempotency_key),
         state_time=now,
         expected_start=now,
     )

@@ -3,6 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from runs.api.bulk import BulkView
 from runs.api.calendars import CalendarViewSet
 from runs.api.concurrency_limits import ConcurrencyLimitViewSet
 from runs.api.deployments import DeploymentViewSet, ScheduleViewSet
@@ -29,5 +30,6 @@ urlpatterns = [
     path("slots/tags/", SlotTagsView.as_view(), name="api-slot-tags"),
     path("slots/stream/", SlotStreamView.as_view(), name="api-slot-stream"),
     path("slots/<uuid:task_run>/", SlotView.as_view(), name="api-slot"),
+    path("flow-runs/bulk/", BulkView.as_view(), name="api-flow-runs-bulk"),
     *router.urls,
 ]

@@ -8,6 +8,7 @@ from runs.views import (
     deployment_forms,
     deployment_verbs,
     queue_forms,
+    run_bulk,
     run_log,
     run_verbs,
     schedule_forms,
@@ -24,7 +25,9 @@ from runs.views.worker_pages import WorkerPage, WorkersPage
 urlpatterns: list[URLPattern] = [
     path("", live_view(HomePage), name="home"),
     path("runs/", live_view(RunsPage), name="runs"),
+    path("runs/all/<slug:verb>/", run_bulk.bulk, name="runs-bulk"),
     path("runs/<uuid:run_id>/", live_view(RunPage), name="run"),
+    path("runs/<uuid:run_id>/delete/", run_verbs.delete, name="run-delete"),
     path("runs/<uuid:run_id>/log/", run_log.older, name="run-log"),
     path("runs/<uuid:run_id>/log/<uuid:log_id>/", run_log.line, name="run-log-line"),
     path("runs/<uuid:run_id>/traceback/", run_log.traceback, name="run-traceback"),

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.bulk import bulk_options, do_all, one_or_many
 from orchestrator.cli.client import connect
 from orchestrator.cli.explaining import explain
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_flow_run, flow_run_id
-from orchestrator.cli.options import json_option
+from orchestrator.cli.options import agreed, json_option
 from orchestrator.cli.output import (
     Cell,
     command,
@@ -38,7 +39,7 @@ CAUSES = {
 
 @click.group("flow-run", context_settings=SETTINGS)
 def flow_run() -> None:
-    """List, watch, cancel and rerun flow runs.
+    """List, watch, explain, cancel, rerun and delete flow runs.
 
     RUN is a run's id, the first 8 characters of it or more, or its name (the newest of that name).
     """
@@ -190,53 +191,85 @@ def watch_run(run: str) -> None:
 
 
 @flow_run.command()
-@RUN
+@bulk_options
 @json_option
-def cancel(run: str, as_json: bool) -> None:
-    """Cancel a run: at once if it waits, else its process is asked to stop.
+def cancel(run: str | None, filters: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Cancel a run, or all that match: at once if it waits, else its process is asked to stop.
 
     \b
       orchestrator flow-run cancel jumpy-puppy
+      orchestrator flow-run cancel --filter state=RUNNING --filter flow=etl
     """
     api = connect()
-    found = api.post(f"flow-runs/{flow_run_id(api, run)}/cancel/")
+    if one_or_many(run, filters):
+        do_all(api, "cancel", filters, yes, as_json)
+        return
+    found = api.post(f"flow-runs/{flow_run_id(api, str(run))}/cancel/")
     _report(found, as_json, f"Flow run '{found['name']}' is {found['state_name']}.")
 
 
 @flow_run.command()
-@RUN
+@bulk_options
 @click.option("--watch", "watching", is_flag=True, help="Follow it until it ends.")
 @json_option
-def retry(run: str, watching: bool, as_json: bool) -> None:
+def retry(run: str | None, filters: tuple[str, ...], yes: bool, watching: bool, as_json: bool) -> None:
     """Continue a run that failed, crashed or was cancelled, as its next attempt; what completed is reused.
 
     \b
       orchestrator flow-run retry jumpy-puppy --watch
+      orchestrator flow-run retry --filter state=CRASHED --filter since=2026-11-28T00:00Z --yes
     """
     api = connect()
-    found = api.post(f"flow-runs/{flow_run_id(api, run)}/retry/")
+    if one_or_many(run, filters):
+        do_all(api, "retry", filters, yes, as_json)
+        return
+    found = api.post(f"flow-runs/{flow_run_id(api, str(run))}/retry/")
     _report(found, as_json, f"Flow run '{found['name']}' is retried.")
     if watching:
         sys.exit(watch(api, found["id"], found["attempt"] + 1))
 
 
 @flow_run.command()
-@RUN
+@bulk_options
 @click.option("--watch", "watching", is_flag=True, help="Follow the new run until it ends.")
 @json_option
-def rerun(run: str, watching: bool, as_json: bool) -> None:
-    """Make a new run with the same parameters.
+def rerun(run: str | None, filters: tuple[str, ...], yes: bool, watching: bool, as_json: bool) -> None:
+    """Make a new run with the same parameters, of one run or of all that match.
 
     \b
       orchestrator flow-run rerun jumpy-puppy --watch
+      orchestrator flow-run rerun --filter tag=month-end --filter state=COMPLETED
     """
     api = connect()
-    found = api.post(f"flow-runs/{flow_run_id(api, run)}/rerun/")
+    if one_or_many(run, filters):
+        do_all(api, "rerun", filters, yes, as_json)
+        return
+    found = api.post(f"flow-runs/{flow_run_id(api, str(run))}/rerun/")
     _report(found, as_json, f"Created flow run '{found['name']}' ({found['id']}).")
     if watching:
         sys.exit(watch(api, found["id"]))
     if not as_json:
         click.echo(f"Follow it: {command('flow-run', 'watch', found['name'])}")
+
+
+@flow_run.command()
+@bulk_options
+@json_option
+def delete(run: str | None, filters: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Delete a run that has ended, or all that match, with logs, task runs and all that belongs to them.
+
+    \b
+      orchestrator flow-run delete jumpy-puppy
+      orchestrator flow-run delete --filter flow=etl --filter until=2026-01-01T00:00Z
+    """
+    api = connect()
+    if one_or_many(run, filters):
+        do_all(api, "delete", filters, yes, as_json)
+        return
+    found = find_flow_run(api, str(run))
+    agreed(f"run '{found['name']}'", yes)
+    api.delete(f"flow-runs/{found['id']}/")
+    _report(found, as_json, f"Deleted flow run '{found['name']}'.")
 
 
 def _report(run: dict[str, Any], as_json: bool, words: str) -> None:

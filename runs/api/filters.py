@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as filters
 
-from flows.models import Deployment, Flow, slug_of
+from flows.models import Deployment, Flow, WorkQueue, slug_of
 from flows.tags import tagged
 from orchestrator.sdk.states import NAMES, StateType
 from runs.models import FlowRun
@@ -91,12 +91,16 @@ class FlowRunFilter(filters.FilterSet):
     deployment = filters.CharFilter(method="by_deployment", help_text="flow-name/deployment-name, or an id.")
     tag = filters.CharFilter(method="by_tag", help_text="A tag that the run has.")
     name = filters.CharFilter(help_text="The run's own name.")
+    queue = filters.CharFilter(method="by_queue", help_text="A work queue's name or id.")
+    since = filters.IsoDateTimeFilter(field_name="expected_start", lookup_expr="gte", help_text="Due then or later.")
+    until = filters.IsoDateTimeFilter(field_name="expected_start", lookup_expr="lte", help_text="Due then or before.")
+    q = filters.CharFilter(method="by_text", help_text="Part of the run's or its flow's name, or its id.")
     parent = filters.UUIDFilter(field_name="parent_id", help_text="The id of the run whose subflows are wanted.")
     id_prefix = filters.CharFilter(method="by_id_prefix", help_text="How the id begins, 8 characters or more.")
 
     class Meta:
         model = FlowRun
-        fields = ("state", "flow", "deployment", "tag", "name", "parent", "id_prefix")
+        fields = ("state", "flow", "deployment", "tag", "name", "queue", "since", "until", "q", "parent", "id_prefix")
 
     def by_state(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
         """Keep runs in any of the states."""
@@ -114,6 +118,16 @@ class FlowRunFilter(filters.FilterSet):
     def by_tag(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
         """Keep runs with a tag."""
         return runs.filter(tagged(value))
+
+    def by_queue(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+        """Keep runs of a work queue."""
+        found = as_uuid(value)
+        return of_any(runs, "queue_id", WorkQueue.objects.filter(Q(id=found) if found else Q(name=value)))
+
+    def by_text(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+        """Keep runs that are called so, as the search of the page does."""
+        found = as_uuid(value)
+        return runs.filter(Q(id=found) if found else Q(name__icontains=value) | Q(flow__name__icontains=value))
 
     def by_id_prefix(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
         """Keep runs whose id begins so."""

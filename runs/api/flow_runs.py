@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from orchestrator.paging import KeysetPagination, read_limit
-from runs import actions
+from runs import actions, deleting
 from runs.api.access import visible_flow_runs
 from runs.api.filters import STATES_HELP, FlowRunFilter, asks_for_scheduled_alone, state_condition
 from runs.api.serializers import (
@@ -165,6 +165,12 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     def rerun(self, request: Request, pk: UUID) -> Response:
         """Make a new run with the same parameters. 409 when the run belongs to no deployment."""
         return self._answer(actions.rerun_flow_run(self.get_object(), user=request.user), status.HTTP_201_CREATED)
+
+    @extend_schema(summary="Delete a run that has ended")
+    def destroy(self, request: Request, pk: UUID) -> Response:
+        """Delete it with its task runs, logs and all that belongs to it. 409 while it, or a subflow of it, goes on."""
+        deleting.delete_flow_run(self.get_object(), user=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _answer(self, run: FlowRun, code: int = status.HTTP_200_OK) -> Response:
         return Response(FlowRunSerializer(self.get_queryset().get(pk=run.pk)).data, status=code)

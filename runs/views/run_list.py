@@ -5,11 +5,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.http import QueryDict
 
 from flows.models import Deployment, Flow
 from flows.tags import tagged
 from orchestrator.sdk.states import StateType
-from runs.models import FlowRun
+from runs.models import FlowRun, FlowRunQuerySet
 from runs.presentation import seconds_between
 from runs.reads import rows
 from runs.views import keyset
@@ -75,26 +76,32 @@ class RunsPage(LivePage):
         }
 
     def _filtered(self, runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
-        query = self.reader.query
-        states = [type_ for name in query.getlist("state") if name in STATES for type_ in STATES[name][1]]
-        if states and not self.is_upcoming:
-            runs = runs.filter(state_type__in=states)
-        for name in ("flow", "deployment", "parent"):
-            if id := _uuid(query.get(name, "")):
-                runs = runs.filter(**{name: id})
-        if tag := query.get("tag"):
-            runs = runs.filter(tagged(tag))
-        if since := self._since():
-            runs = runs.filter(expected_start__gte=since)
-        if text := query.get("q", "").strip()[:200]:
-            runs = runs.filter(
-                Q(id=id) if (id := _uuid(text)) else Q(name__icontains=text) | Q(flow__name__icontains=text)
-            )
-        return runs
+        return narrowed(runs, self.reader.query, self.reader.now, is_upcoming=self.is_upcoming)
 
-    def _since(self) -> datetime | None:
-        period = PERIODS.get(self.reader.query.get("since", ""))
-        return self.reader.now - period[1] if period and not self.is_upcoming else None
+
+def chosen_runs(runs: FlowRunQuerySet, query: QueryDict, now: datetime) -> FlowRunQuerySet:
+    """Return, in any order, the runs that the list shows under this query on all its pages."""
+    if query.get("tab") == "upcoming":
+        return narrowed(runs.scheduled().filter(expected_start__gt=now), query, now, is_upcoming=True)
+    return narrowed(runs.without_upcoming(now), query, now)
+
+
+def narrowed(runs: QuerySet[FlowRun], query: QueryDict, now: datetime, *, is_upcoming: bool = False) -> Any:
+    """Keep the runs that a query of the list asks for; state and time are not asked of what is to come."""
+    states = [type_ for name in query.getlist("state") if name in STATES for type_ in STATES[name][1]]
+    if states and not is_upcoming:
+        runs = runs.filter(state_type__in=states)
+    for name in ("flow", "deployment", "parent"):
+        if id := _uuid(query.get(name, "")):
+            runs = runs.filter(**{name: id})
+    if tag := query.get("tag"):
+        runs = runs.filter(tagged(tag))
+    period = PERIODS.get(query.get("since", ""))
+    if period and not is_upcoming:
+        runs = runs.filter(expected_start__gte=now - period[1])
+    if text := query.get("q", "").strip()[:200]:
+        runs = runs.filter(Q(id=id) if (id := _uuid(text)) else Q(name__icontains=text) | Q(flow__name__icontains=text))
+    return runs
 
 
 def with_seconds(runs: list[FlowRun], now: datetime) -> list[FlowRun]:

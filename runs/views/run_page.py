@@ -107,6 +107,7 @@ class RunPage(LivePage):
             "subflows": list(rows(run.subflow_runs.all()).order_by("id")[: SUBFLOWS + 1]),
             "can_cancel": not run.is_final and run.state_type != StateType.CANCELLING,
             "can_retry": run.is_final and run.deployment_id and run.state_type != StateType.COMPLETED,
+            "can_delete": run.is_final and run.parent_id is None,
             "can_rerun": run.is_final and run.deployment_id,
             "late_seconds": self._late_words(),
             "waited": self._late_words(at_least=1) if run.deployment_id else "",

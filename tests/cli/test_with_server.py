@@ -177,3 +177,21 @@ def test_nobody_there_says_what_to_start(cli: Cli) -> None:
     assert "connection refused" in failed.stderr
     assert "orchestrator server start" in failed.stderr
     assert "Write one like" in cli("flow-run", "ls", code=1, ORCHESTRATOR_API_URL="127.0.0.1:4200").stderr
+
+
+def test_why_and_many_runs_by_a_filter(remote: Cli, deployment: Deployment, running: FlowRun) -> None:
+    remote("deployment", "set", "etl_job/nightly", "--late-after", "5m", "--deadline", "2h", "--on-deadline", "cancel")
+    deployment.refresh_from_db()
+    assert (deployment.late_after_seconds, deployment.deadline_seconds, deployment.on_deadline) == (300, 7200, "cancel")
+    remote("deployment", "run", "etl_job/nightly", "--name", "stuck-owl")
+    said = remote("flow-run", "why", "stuck-owl").stdout
+    assert "stuck-owl is Scheduled. No worker has served “default”" in said
+    assert re.search(r"Workers +BLOCKS", said)
+    many = ("flow-run", "cancel", "--filter", "deployment=etl_job/nightly", "--filter", "state=SCHEDULED")
+    refused = remote(*many, code=2)
+    assert "This would cancel 1 run. Say --yes" in refused.stderr
+    assert "Cancelled 1 run." in remote(*many, "--yes").stdout
+    assert FlowRun.objects.get(name="stuck-owl").state_type == "CANCELLED"
+    assert "No run is like that." in remote(*many, "--yes").stdout
+    assert "Name one RUN" in remote("flow-run", "delete", code=2).stderr
+    assert "Deleted flow run 'stuck-owl'." in remote("flow-run", "delete", "stuck-owl", "--yes").stdout
