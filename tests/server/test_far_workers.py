@@ -82,7 +82,7 @@ def find(server: RunningServer, pid: int) -> dict[str, Any] | None:
     return next((row for row in rows if row["pid"] == pid and row["name"].startswith("far@")), None)
 
 
-def test_a_worker_without_the_database_shares_the_work_and_lives_through_what_dies(
+def test_a_worker_without_the_database_shares_the_work_and_hears_after_a_broker_restart(
     server: RunningServer, far: dict[str, str], broker: Broker, tmp_path: Path
 ) -> None:
     home = Path(far["ORCHESTRATOR_HOME"])
@@ -91,7 +91,7 @@ def test_a_worker_without_the_database_shares_the_work_and_lives_through_what_di
         assert row is not None
         assert sorted(row["queues"]) == ["default", "far"]
         shown = server.cli("worker", "inspect", f"far@{socket.gethostname()}")
-        assert "runs    0 of 3" in shown.stdout, shown
+        assert "runs      0 of 3" in shown.stdout, shown
 
         # its runs: recorded, cancelled by push, and seen with the worker
         run = server.run("hello", "far", path=str(tmp_path / "x"))
@@ -133,6 +133,12 @@ def test_a_worker_without_the_database_shares_the_work_and_lives_through_what_di
         until(all_hear, SLOW)
         assert server.call("GET", "/api/health/")["parts"]["deaf"] == 0
 
+
+def test_runs_of_a_killed_worker_crash_by_their_lease_and_their_last_facts_come_later(
+    server: RunningServer, far: dict[str, str]
+) -> None:
+    home = Path(far["ORCHESTRATOR_HOME"])
+    with far_worker(server, far) as worker:
         napping = server.run("nap", "far")
         server.wait(napping, "RUNNING", SLOW)
         killed_at = time.monotonic()
