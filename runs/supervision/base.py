@@ -23,7 +23,7 @@ class Assignment:
     label: str  #: how people call it: its name and its flow or deployment
     start: Start  #: what the run host is told
     reruns: bool = False  #: if it crashes it is run again: it must have stopped before its lease lapses
-    asked_at: float = 0.0  #: by `boot_seconds`: when it was first asked for, and its lease began; 0: just now
+    asked_at: float = 0.0  #: by `boot_seconds`: its lease began no earlier; 0: just now
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,6 @@ class HttpSupervision(Supervision):
         self._leases = Leases(20.0, 5.0, 5.0)
         self._queues: list[str] = []
         self._request: UUID | None = None  # of a claim whose answer has not come
-        self._asked_at = 0.0
 
     @property
     def leases(self) -> Leases:
@@ -91,8 +90,8 @@ class HttpSupervision(Supervision):
 
     def claim(self) -> Assignment | None:
         """Claim, under the same id until an answer comes."""
-        if self._request is None:
-            self._request, self._asked_at = uuid7(), boot_seconds()
+        self._request = self._request or uuid7()
+        asked_at = boot_seconds()  # of this request: one that is answered again begins its lease anew
         answer = self._post("claim", {"request": str(self._request)})
         self._request = None
         self._queues = list(answer["celery_queues"])
@@ -101,7 +100,7 @@ class HttpSupervision(Supervision):
             return None
         start = msgspec.convert(given["start"], Start)
         start.api_url = self._url  # by which this machine reaches it
-        return Assignment(UUID(start.run), start.attempt, given["label"], start, given["reruns"], self._asked_at)
+        return Assignment(UUID(start.run), start.attempt, given["label"], start, given["reruns"], asked_at)
 
     def release(self, assignment: Assignment) -> None:
         """Undo the claim."""
