@@ -84,7 +84,8 @@ class Keeping:
             child.note.clear()
             try:
                 child.link.send(start)
-            except OSError:  # it is dead, and its exit is on the way
+            except OSError:  # it is dead and its exit on the way, or it was stopped and may have half of the message
+                child.kill_at = time.monotonic()
                 continue
             child.start, child.waited, child.lease_until = start, True, start.lease_until
             return child

@@ -27,6 +27,7 @@ from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Finished, FromKept, Stale, Start, decode_from_kept, pack
 from orchestrator.sdk.loading import Entrypoint, load_flow
 
+PATIENCE_SECONDS: Final = 2.0  #: a process that stands still must not make its host stand still
 MAX_RUNS: Final = 1_000  #: of one process; what leaks in it goes with it
 _THREADS_END_SECONDS: Final = 0.1  # threads of the engine's, told to end
 _READ_BYTES: Final = 1024 * 1024
@@ -58,6 +59,7 @@ class Link:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.connection, self.theirs = socket.socketpair()
+        self.connection.settimeout(PATIENCE_SECONDS)
         self.is_open = True
         self._heard = bytearray()
 
@@ -67,7 +69,7 @@ class Link:
         return self.connection
 
     def send(self, start: Start) -> None:
-        """Hand a run to the process, which waits for one. Raises OSError when it is gone."""
+        """Hand a run to the process, which waits for one. Raises OSError when it is gone, or does not read."""
         self.connection.sendall(pack(start))
 
     def hear(self) -> FromKept | None:
