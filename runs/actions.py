@@ -392,6 +392,7 @@ def backfill(
     """
     start, end = backfilling.checked_window(start, end, database_now())
     with transaction.atomic():
+        scheduling.lock(deployment)  # before they are read: somebody may be changing them
         deployment = Deployment.objects.select_related("flow", "queue", "team").get(pk=deployment.pk)
         return backfilling.make(deployment, backfilling.chosen(deployment, schedule), start, end, user)
 

@@ -95,9 +95,9 @@ def make(
 ) -> tuple[Backfill, list[FlowRun]]:
     """Make the runs of a plan; return it with the runs, oldest first. To be called in a transaction.
 
-    Locks the deployment's schedules, so that no tick decides on the same times meanwhile.
+    The deployment's schedules are locked (`scheduling.lock`) and read after that, so that no tick decides on the same
+    times meanwhile.
     """
-    scheduling.lock(deployment)
     for schedule in schedules:
         schedule.deployment = deployment
         check_parameters(deployment.parameter_schema, merge(deployment.parameters, schedule.parameters))

@@ -12,7 +12,8 @@ run that was looked at in time and only waits for a worker is never missed. The 
 
 - latest: the last missed time runs; runs of earlier ones that wait become Skipped, others are not made. The run that
   runs says so, in its state's message until it is claimed and in the first line of its log.
-- all: every time runs, at most `MAX_CAUGHT_UP` of them made a tick.
+- all: every time runs, at most `MAX_CAUGHT_UP` of them made a tick; fewer each where many schedules catch up, so that
+  after an outage a tick still ends soon and no schedule waits for another.
 - none: nothing that was missed runs; the last missed time stays visible as a Skipped run that says so.
 
 Times that were missed longer ago than the schedule's `catchup_seconds` are treated as under `none` by any policy. Runs
@@ -52,6 +53,8 @@ from runs.presentation import duration
 BATCH: Final = 200  # schedules a transaction
 MAX_SCHEDULES: Final = 20_000  # schedules a tick; the next tick goes on
 MAX_CAUGHT_UP: Final = 100  # runs of one schedule a tick makes under `all`
+MAX_CAUGHT_UP_TOGETHER: Final = 5000  # such runs of all schedules together, but for `MIN_CAUGHT_UP` of each
+MIN_CAUGHT_UP: Final = 5
 MAX_COUNTED: Final = 1000  # missed times are counted up to here
 LOOKAHEAD: Final = timedelta(seconds=10)  # what is due within this is always there, more than `SCHEDULE_AHEAD` or not
 _MOMENT: Final = timedelta(microseconds=1)
@@ -74,10 +77,11 @@ def materialize(now: datetime) -> list[FlowRun]:
         return []
     due = _to_look_at(now)
     ids = list(due.order_by("tick_at").values_list("pk", flat=True)[:MAX_SCHEDULES])
+    share = min(MAX_CAUGHT_UP, max(MIN_CAUGHT_UP, MAX_CAUGHT_UP_TOGETHER // max(len(ids), 1)))
     made: list[FlowRun] = []
     for start in range(0, len(ids), BATCH):
         with transaction.atomic():
-            made += _look_at(_locked(due.filter(pk__in=ids[start : start + BATCH])), now)
+            made += _look_at(_locked(due.filter(pk__in=ids[start : start + BATCH])), now, share)
     return made
 
 
@@ -205,9 +209,9 @@ class _Missed:
     limit: int | None = None  #: the seconds that it was too old by, where that is why none runs
 
 
-def _look_at(schedules: Sequence[Schedule], now: datetime) -> list[FlowRun]:
-    """Make the runs of locked schedules and move them on; return the runs that were made."""
-    plans = [plan for schedule in schedules if (plan := _plan(schedule, now)) is not None]
+def _look_at(schedules: Sequence[Schedule], now: datetime, share: int = MAX_CAUGHT_UP) -> list[FlowRun]:
+    """Make the runs of locked schedules, of past times at most `share` each, and move them on; return what was made."""
+    plans = [plan for schedule in schedules if (plan := _plan(schedule, now, share)) is not None]
     made = insert(run_of(plan.schedule, time, now) for plan in plans for time in plan.times)
     made += _settle([plan for plan in plans if plan.missed], now)
     _store(schedules)
@@ -228,7 +232,7 @@ def _store(schedules: Sequence[Schedule]) -> None:
             cursor.executemany("UPDATE flows_schedule SET tick_at = %s, materialized_until = %s WHERE id = %s", rows)
 
 
-def _plan(schedule: Schedule, now: datetime) -> _Plan | None:
+def _plan(schedule: Schedule, now: datetime, share: int) -> _Plan | None:
     """Decide what a schedule needs, and move its `tick_at` and `materialized_until`; None when it cannot be read."""
     spec = Spec.of(schedule)
     try:
@@ -241,12 +245,12 @@ def _plan(schedule: Schedule, now: datetime) -> _Plan | None:
             plan.missed = _missed(spec, schedule.tick_at - _MOMENT, now)
             since = max(since, plan.missed.until if plan.missed else since)
         if since < now and (schedule.catchup == Catchup.ALL or not late):
-            plan.times += islice(_until(spec.times(since), now), MAX_CAUGHT_UP)
+            plan.times += islice(_until(spec.times(since), now), share)
     except (ValueError, KeyError, OSError) as error:
         _log.error("The schedule %s of deployment %s cannot be read: %s", schedule.pk, schedule.deployment_id, error)
         schedule.tick_at = None
         return None
-    if len(plan.times) == MAX_CAUGHT_UP:  # the next tick goes on
+    if len(plan.times) == share:  # the next tick goes on
         schedule.materialized_until = plan.times[-1]
         schedule.tick_at = now
         return plan

@@ -15,6 +15,8 @@ from runs.models import FlowRun
 from tests.pages.conftest import Site
 from tests.pages.test_browser import RULES
 
+PATIENT = 30_000  # milliseconds: the first holidays of a country cost an import
+
 
 def check(page: Page) -> None:
     """Axe finds nothing, and nothing overflows on a phone."""
@@ -34,27 +36,29 @@ def test_holidays_in_a_few_clicks_then_the_calendar(signed_in: Page, typical: Si
     page.locator(".choice", has_text="Cron").click()
     page.locator("#cron").fill("0 8 1 * *")
     year = re.compile("1[12] runs on 1[12] days")
-    expect(preview).to_contain_text(year)
-    expect(page.locator("#preview-said")).to_contain_text(year)
+    expect(preview).to_contain_text(year, timeout=PATIENT)
+    expect(page.locator("#preview-said")).to_contain_text(year, timeout=PATIENT)
     expect(page.get_by_label("Weekends are days off, too")).to_be_hidden()
     page.get_by_label("Days off", exact=True).select_option(label="France")
     page.get_by_label("Run on the next business day").check()
-    expect(preview).to_contain_text("moved there")
+    expect(preview).to_contain_text("moved there", timeout=PATIENT)
     assert page.locator(".month td.moved").count() >= 2
     assert "moved there" in (page.locator(".month td.moved").first.get_attribute("title") or "")
     preview.get_by_text("The year in words").click()
     check(page)
     page.get_by_label("Time zone").fill("Europe/Nowhere")
-    expect(preview).to_contain_text("no time zone")
+    expect(preview).to_contain_text("no time zone", timeout=PATIENT)
     page.get_by_label("Time zone").fill("Europe/Paris")
-    expect(preview).to_contain_text("moved there")
+    expect(preview).to_contain_text("moved there", timeout=PATIENT)
     page.get_by_role("button", name="Set the schedule").click()
     expect(page.get_by_text("on a day off on the next business day (fr-business-days)").first).to_be_visible()
     assert Schedule.objects.get(deployment=deployment, kind="cron").on_day_off == "next"
 
     page.goto(f"{typical.url}/calendars/{Calendar.objects.get().id}/")
     page.get_by_label("Holidays of").select_option(label="United States")
-    expect(page.get_by_label("Part of the country").locator("option", has_text="California")).to_have_count(1)
+    expect(page.get_by_label("Part of the country").locator("option", has_text="California")).to_have_count(
+        1, timeout=PATIENT
+    )
     page.get_by_label("More days off").fill("2027-12-24 Long lunch")
     page.get_by_label("What is off").get_by_text("Long lunch").first.wait_for()
     check(page)

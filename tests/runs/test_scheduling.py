@@ -473,3 +473,36 @@ def _no_open_transaction() -> Iterator[None]:
 
 def test_flow_actions_know_nothing_of_runs() -> None:
     assert not any(name.startswith("runs") for name in vars(flow_actions))
+
+
+@pytest.mark.django_db
+def test_many_schedules_catch_up_together_within_what_a_tick_makes(
+    make: Callable[..., Deployment], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "MAX_CAUGHT_UP_TOGETHER", 60)
+    deployments = [make(Spec("cron", "* * * * *", catchup="all"), name=f"d{number}") for number in range(4)]
+    made = clock.tick(hours=1)
+    assert len(made) == 60
+    assert {run.deployment_id for run in made} == {one.pk for one in deployments}, "none waits for another"
+    for _ in range(6):
+        clock.tick(seconds=2)
+    for deployment in deployments:
+        times = list(deployment.runs.order_by("scheduled_for").values_list("scheduled_for", flat=True))
+        assert times == [NOW.replace(second=0) + timedelta(minutes=n + 1) for n in range(65)]
+
+
+@pytest.mark.django_db
+def test_a_schedule_that_is_changed_meanwhile_is_backfilled_as_it_is_now(
+    make: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = make(Spec("cron", "0 * * * *"))
+    lock = scheduling.lock
+
+    def changed_first(locked: Deployment) -> Any:
+        """Somebody else's change is committed while the backfill waits for the lock."""
+        Schedule.objects.filter(deployment=deployment).update(expression="30 * * * *")
+        return lock(locked)
+
+    monkeypatch.setattr(scheduling, "lock", changed_first)
+    _, runs = actions.backfill(deployment, start=NOW - timedelta(hours=3))
+    assert {run.scheduled_for.minute for run in runs} == {30}
