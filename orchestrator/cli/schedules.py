@@ -8,7 +8,7 @@ from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_deployment, full_name
 from orchestrator.cli.options import json_option, parameter_options, read_parameters
-from orchestrator.cli.output import command, emit_json, upcoming
+from orchestrator.cli.output import command, emit_json, upcoming, value
 from orchestrator.cli.specs import complete, spec_options
 from orchestrator.cli.year import show_year
 
@@ -230,6 +230,8 @@ def _show(deployment: dict[str, Any]) -> None:
     for number, one in enumerate(deployment["schedules"], 1):
         number_words = f"{number}. " if len(deployment["schedules"]) > 1 else ""
         click.echo(f"{number_words}{one['description']}{'' if one['active'] else ' (off)'}")
+        if one["parameters"]:
+            click.echo(f"  with {', '.join(f'{key}={value(said)}' for key, said in one['parameters'].items())}")
         for time in one["next_times"]:
             click.echo(f"  {upcoming(time)}")
     if deployment["paused"]:

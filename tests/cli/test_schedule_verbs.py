@@ -59,6 +59,7 @@ def test_schedules_are_added_numbered_changed_and_deleted(nightly: Cli) -> None:
     listed = nightly(*SCHEDULE, "ls", "etl/nightly").stdout
     assert "1. every hour" in listed
     assert "2. every week on Sunday at 20:00" in listed
+    assert "  with limit=5" in listed
     assert "say which" in nightly(*SCHEDULE, "set", "etl/nightly", "--off", code=1).stderr
     schedules = nightly.json(*SCHEDULE, "set", "etl/nightly", "2", "--off", "--not-older-than", "")
     assert [one["active"] for one in schedules] == [True, False]
