@@ -26,6 +26,7 @@ LOOK_SECONDS: Final = 0.1
 PROGRESS_SECONDS: Final = 5.0
 STILL_SECONDS: Final = 90.0  # without any progress after the faults: what is left is stuck
 SHOWN: Final = 20
+SHOWN_LATE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +212,11 @@ class Drill:
             self._say(f"  {note}")
         for name in ("lost", "duplicated", "stuck", "overshot", "late"):
             found: list[str] = getattr(findings, name)
-            for line in found[:SHOWN]:
+            shown = SHOWN_LATE if name == "late" else SHOWN
+            for line in found[:shown]:
                 self._say(f"  {name}: {line}")
-            if len(found) > SHOWN:
-                self._say(f"  {name}: and {len(found) - SHOWN} more")
+            if len(found) > shown:
+                self._say(f"  {name}: and {len(found) - shown} more")
         counts = {name: self._done.count(name) for name in faults.FAULTS if name in self._done}
         self._say(f"Faults: {', '.join(f'{count} × {name}' for name, count in counts.items()) or 'none'}.")
         if findings.confessed:

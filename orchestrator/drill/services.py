@@ -50,9 +50,13 @@ def postgres_command(programs: Path, folder: Path, port: int, **more: str) -> li
     if os.geteuid() == 0:
         os.chown(data, pwd.getpwnam("nobody").pw_uid, -1)
     words = ["-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"]
-    done = subprocess.run(
-        [str(programs / "initdb"), *words], cwd=data, user=postgres_user(), capture_output=True, text=True, check=False
-    )
+    command, user = [str(programs / "initdb"), *words], postgres_user()
+    try:
+        done = subprocess.run(command, cwd=data, user=user, capture_output=True, text=True, check=False)
+    except PermissionError:
+        raise DrillError(
+            f"PostgreSQL runs as {user}, who may not enter {folder}: set TMPDIR to a folder for all."
+        ) from None
     if done.returncode:
         raise DrillError(f"initdb failed: {done.stderr.strip()}")
     options = {

@@ -18,8 +18,9 @@ DRILL = [sys.executable, "-m", "orchestrator", "drill"]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Where the drill makes its own; a short path, since sockets lie in it."""
+    """Where the drill makes its own: a short path, for sockets, that PostgreSQL's user may pass through."""
     with tempfile.TemporaryDirectory(prefix="orch-") as path:
+        Path(path).chmod(0o711)
         yield Path(path)
 
 
@@ -51,21 +52,23 @@ def test_a_short_drill_finds_nothing_and_leaves_nothing(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(sys.platform != "linux", reason="the drill is for Linux")
 def test_an_interrupted_drill_takes_everything_down(folder: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(folder)}
-    words = ["--database", "sqlite", "--seed", "1"]
-    process = subprocess.Popen(
-        [*DRILL, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    said = [process.stdout.readline()]
-    while "Left out" not in said[-1] and said[-1]:  # its parts are up and faults are about to begin
-        said.append(process.stdout.readline())
-    assert "postgres restart" in said[-1]
-    assert left_of(folder)
-    process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
+    words = [*DRILL, "--database", "sqlite", "--seed", "1"]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = [process.stdout.readline()]
+            while "Left out: connections" not in said[-1] and said[-1]:  # its parts are up, faults are about to begin
+                said.append(process.stdout.readline())
+            assert "postgres restart" in said[-1]
+            assert left_of(folder)
+            process.send_signal(signal.SIGINT)
+            _, complaint = process.communicate(timeout=120)
+        finally:
+            process.terminate()
     assert process.returncode == 130, complaint
     assert "taken down" in complaint
     assert left_of(folder) == []
