@@ -295,7 +295,7 @@ def test_a_schedule_is_set_changed_switched_and_deleted(reader: Client, made: di
 def test_preview_reads_cron_in_plain_words(reader: Client) -> None:
     good = text(reader.get("/schedules/preview/?kind=cron&cron=0+8+*+*+1&timezone=Europe/Paris"))
     assert "Monday at 08:00" in good
-    assert good.count("Monday") >= 6
+    assert good.count("Mon ") >= 5
     bad = reader.get("/schedules/preview/?kind=cron&cron=often&timezone=UTC").content.decode()
     assert 'class="wrong"' in bad
 
