@@ -20,7 +20,8 @@ from flows import calendar_actions, time_limits
 from flows.models import Calendar, Deployment, Schedule, WorkQueue
 from flows.schedules import Spec
 from runs import actions, queues
-from runs.models import FlowRun, Worker
+from runs.models import ConcurrencyLimit, FlowRun, Slot, Worker
+from runs.slots import counted
 
 # One PeriodicTask, the tick, is the server's own; deployments have schedules instead.
 for _model in (
@@ -326,3 +327,44 @@ class WorkerAdmin(ReadOnlyAdmin):
     def page(self, worker: Worker) -> SafeString:
         """A link to its page."""
         return format_html('<a href="{}">Page</a>', reverse("worker", args=[worker.pk]))
+
+
+@admin.register(ConcurrencyLimit)
+class ConcurrencyLimitAdmin(ReadOnlyAdmin):
+    """Limits of tags; their own pages change them."""
+
+    list_display = ("tag", "team", "limit", "held", "waiting", "created_at", "page")
+    list_select_related = ("team",)
+    list_filter = ("team",)
+    search_fields = ("tag",)
+    ordering = ("tag", "id")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ConcurrencyLimit]:
+        """With how many slots are held and waited for."""
+        return counted(super().get_queryset(request))
+
+    @admin.display(description="held")
+    def held(self, limit: ConcurrencyLimit) -> int:
+        """Slots that are held."""
+        return int(limit.used)  # type: ignore[attr-defined]
+
+    @admin.display(description="waiting")
+    def waiting(self, limit: ConcurrencyLimit) -> int:
+        """Task runs that wait."""
+        return int(limit.waiting)  # type: ignore[attr-defined]
+
+    @admin.display(description="")
+    def page(self, limit: ConcurrencyLimit) -> SafeString:
+        """A link to its page."""
+        return format_html('<a href="{}">Page</a>', reverse("concurrency-limit", args=[limit.pk]))
+
+
+@admin.register(Slot)
+class SlotAdmin(ReadOnlyAdmin):
+    """Slots of limited tags, held and waited for."""
+
+    list_display = ("limit", "task_name", "flow_run", "asked_at", "granted_at")
+    list_select_related = ("limit", "flow_run")
+    list_filter = ("limit__team",)
+    search_fields = ("limit__tag", "task_name")
+    ordering = ("id",)

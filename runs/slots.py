@@ -271,6 +271,14 @@ def holders(limit_id: UUID, most: int) -> list[Holder]:
     return [Holder(*row) for row in rows[:most]]
 
 
+def counted(limits: QuerySet[ConcurrencyLimit]) -> QuerySet[ConcurrencyLimit]:
+    """Add to limits how many slots are held (`used`) and waited for (`waiting`)."""
+    return limits.annotate(
+        used=Count("slots", filter=Q(slots__granted_at__isnull=False)),
+        waiting=Count("slots", filter=Q(slots__granted_at=None, slots__isnull=False)),
+    )
+
+
 def _delete(slots: QuerySet[Slot]) -> None:
     """Lock the limits of these slots, delete them and grant what is then free. To be called in a transaction."""
     found = dict(slots.values_list("pk", "limit"))

@@ -7,6 +7,7 @@ from runs.views import (
     calendar_pages,
     deployment_forms,
     deployment_verbs,
+    limit_forms,
     queue_forms,
     run_bulk,
     run_log,
@@ -16,6 +17,7 @@ from runs.views import (
 from runs.views.deployment_page import DeploymentPage
 from runs.views.flow_pages import DeploymentsPage, FlowPage, FlowsPage
 from runs.views.home import HomePage
+from runs.views.limit_pages import LimitPage, LimitsPage
 from runs.views.live_page import live_view
 from runs.views.queue_pages import QueuePage, QueuesPage
 from runs.views.run_list import RunsPage
@@ -68,6 +70,12 @@ urlpatterns: list[URLPattern] = [
     path("work-queues/<uuid:queue_id>/pause/", queue_forms.pause, name="work-queue-pause"),
     path("work-queues/<uuid:queue_id>/resume/", queue_forms.resume, name="work-queue-resume"),
     path("work-queues/<uuid:queue_id>/delete/", queue_forms.delete, name="work-queue-delete"),
+    path("concurrency-limits/", live_view(LimitsPage), name="concurrency-limits"),
+    path("concurrency-limits/new/", limit_forms.add, name="concurrency-limit-new"),
+    path("concurrency-limits/<uuid:limit_id>/", live_view(LimitPage), name="concurrency-limit"),
+    path("concurrency-limits/<uuid:limit_id>/edit/", limit_forms.edit, name="concurrency-limit-edit"),
+    path("concurrency-limits/<uuid:limit_id>/reset/", limit_forms.reset, name="concurrency-limit-reset"),
+    path("concurrency-limits/<uuid:limit_id>/delete/", limit_forms.delete, name="concurrency-limit-delete"),
     path("workers/", live_view(WorkersPage), name="workers"),
     path("workers/<uuid:worker_id>/", live_view(WorkerPage), name="worker"),
     path("schedules/preview/", schedule_forms.preview, name="schedule-preview"),

@@ -9,6 +9,10 @@ from orchestrator.cli.groups import LazyGroup
 
 COMMANDS = {
     "calendar": ("orchestrator.cli.calendars:calendar", "Business calendars: weekends and holidays."),
+    "concurrency-limit": (
+        "orchestrator.cli.concurrency_limits:concurrency_limit",
+        "Limit how many task runs with a tag run at once.",
+    ),
     "deploy": ("orchestrator.cli.deploy:deploy", "Make a deployment of a flow, or update it."),
     "deployment": ("orchestrator.cli.deployments:deployment", "List, run, pause and schedule deployments."),
     "destination": ("orchestrator.cli.destinations:destination", "Where notifications go: make and test."),

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view, inline_serializer
 from rest_framework import mixins, serializers, status, viewsets
@@ -16,6 +16,7 @@ from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeFie
 from orchestrator.paging import KeysetPagination
 from runs import tag_limits
 from runs.models import ConcurrencyLimit, Slot
+from runs.slots import counted
 from teams.acting import acting_team
 
 MAX_SHOWN = 200
@@ -170,11 +171,3 @@ class ConcurrencyLimitViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Con
     def _shown(self, pk: UUID, code: int = status.HTTP_200_OK) -> Response:
         self.kwargs["pk"] = pk
         return Response(InspectedConcurrencyLimitSerializer(self.get_object()).data, status=code)
-
-
-def counted(limits: QuerySet[ConcurrencyLimit]) -> QuerySet[ConcurrencyLimit]:
-    """Add to limits how many slots are held (`used`) and waited for (`waiting`)."""
-    return limits.annotate(
-        used=Count("slots", filter=Q(slots__granted_at__isnull=False)),
-        waiting=Count("slots", filter=Q(slots__granted_at=None) & Q(slots__isnull=False)),
-    )

@@ -406,12 +406,12 @@ team = Team.default()
 process = Process(); process.begin(); process.ingest()
 print("ready", flush=True); sys.stdin.readline()
 held = []
-for number in range(12):
+for number in range(9):
     tags = (["one"], ["three"], ["three", "one"])[number % 3]
     task = process.task("PENDING", tags=tags)
     question = Ask(UUID(process.run), 1, UUID(task), tags)
     while not slots.ask(question, team).granted:
-        time.sleep(0.001)
+        time.sleep(0.02)
     began = time.monotonic()
     time.sleep(0.01)
     held.append((tags, began, time.monotonic()))
@@ -443,7 +443,7 @@ def test_many_processes_never_overshoot(vendor: str, tmp_path: Path, request: py
         worker.stdin.write("go\n")
         worker.stdin.flush()
     held = [span for worker in workers for span in json.loads(worker.communicate()[0])]
-    assert len(held) == 48
+    assert len(held) == 36
     assert _most_at_once([span for span in held if "one" in span[0]]) == 1
     assert _most_at_once([span for span in held if "three" in span[0]]) <= 3
 
