@@ -46,6 +46,7 @@ HELD_SECONDS: Final = 60.0  # bells for later than this are left to the tick, wh
 READY_FD: Final = "ORCHESTRATOR_READY_FD"
 
 _log = logging.getLogger(__name__)
+_outages: set[str] = set()  # what this process cannot do now, since nobody answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,11 +362,18 @@ def _kill(occupant: Occupant) -> None:
 def _surviving(doing: str) -> Iterator[None]:
     """Go on when nobody answers, or after a fault: what was to be done is done at the next turn.
 
-    A thread that died of one fault would leave a worker that looks alive and does nothing.
+    A thread that died of one fault would leave a worker that looks alive and does nothing. An outage is told when it
+    begins and when it is over, not at each turn.
     """
     try:
         yield
     except Unreachable as error:
-        _log.error("Could not %s: %s", doing, error)
+        if doing not in _outages:
+            _log.error("Could not %s, and tries again: %s", doing, error)
+        _outages.add(doing)
     except Exception:
         _log.exception("Could not %s", doing)
+    else:
+        if doing in _outages:
+            _outages.discard(doing)
+            _log.error("It can %s again.", doing)
