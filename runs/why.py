@@ -1,6 +1,5 @@
 """Why a run is not running: the gates that it has to pass and the one that is closed, or what it does instead."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,23 +9,14 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from orchestrator.sdk.states import ACTIVE, StateType
+from runs import slots
 from runs.clock import database_now
 from runs.gates import Gate, Gates
 from runs.models import Attempt, FlowRun, Slot
 from runs.presentation import duration, several
+from runs.slots import Holder
 
 MAX_SLOTS: Final = 20  # waiting task runs that are told of
-MAX_SLOT_HOLDERS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class SlotHolder:
-    """A task run that holds a slot."""
-
-    task_run: UUID
-    name: str
-    flow_run: UUID
-    flow_run_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +29,7 @@ class SlotWait:
     limit: int
     since: datetime
     position: int  #: in the line of that tag, from 1
-    holders: tuple[SlotHolder, ...]
+    holders: tuple[Holder, ...]
 
     @property
     def sentence(self) -> str:
@@ -86,33 +76,33 @@ def why(run: FlowRun, now: datetime | None = None) -> Why:
             run, False, f"It is {run.state_name.lower()} and has waited to be resumed{_for(run.state_time, now)}."
         )
     answer = _claimed(run, now) if run.state_type not in ACTIVE else _active(run, now)
-    slots = tuple(waits_for_slots(run))
-    if slots:
-        waiting = len({wait.task_run for wait in slots})
-        more = " or more" if len(slots) == MAX_SLOTS else ""
+    waits = tuple(waits_for_slots(run))
+    if waits:
+        waiting = len({wait.task_run for wait in waits})
+        more = " or more" if len(waits) == MAX_SLOTS else ""
         answer += f" {several(waiting, 'task run')}{more} {'waits' if waiting == 1 else 'wait'} for a slot."
-    return Why(run, False, answer, slots=slots)
+    return Why(run, False, answer, slots=waits)
 
 
 def waits_for_slots(run: FlowRun) -> list[SlotWait]:
-    """Return the task runs of a run that wait for a slot, first come first, at most `MAX_SLOTS`.
+    """Return the task runs of a run that wait for a slot, first come first, at most `MAX_SLOTS` rows.
 
-    Three queries: the waiting rows, their places in line, and who holds the limits.
+    Of a task run that waits under several limits, those that are full; all of them where none is.
+    Queries: the waiting rows, their places in line, how many hold each limit, and for each limit who they are.
     """
     waiting = list(
         Slot.objects.filter(flow_run=run.pk, granted_at=None).select_related("limit").order_by("id")[:MAX_SLOTS]
     )
     if not waiting:
         return []
-    before = {f"p{slot.pk}": Count("id", Q(limit=slot.limit_id, id__lte=slot.pk)) for slot in waiting}
     limits = {slot.limit_id for slot in waiting}
+    before = {f"p{slot.pk}": Count("id", Q(limit=slot.limit_id, id__lte=slot.pk)) for slot in waiting}
     positions = Slot.objects.filter(limit__in=limits, granted_at=None).aggregate(**before)
-    holders: dict[UUID, list[SlotHolder]] = defaultdict(list)
-    granted = Slot.objects.filter(limit__in=limits, granted_at__isnull=False).select_related("flow_run")
-    for slot in granted.order_by("limit", "granted_at").only("limit", "task_run", "task_name", "flow_run__name"):
-        if len(holders[slot.limit_id]) < MAX_SLOT_HOLDERS:
-            holder = SlotHolder(slot.task_run, slot.task_name, slot.flow_run_id, slot.flow_run.name)
-            holders[slot.limit_id].append(holder)
+    granted = Slot.objects.filter(limit__in=limits, granted_at__isnull=False).order_by().values_list("limit")
+    held = dict(granted.annotate(Count("id")))
+    full = {slot.pk for slot in waiting if held.get(slot.limit_id, 0) >= slot.limit.limit}
+    kept_back = {slot.task_run for slot in waiting if slot.pk in full}
+    holders = {limit_id: tuple(slots.holders(limit_id, slots.MAX_HOLDERS)) for limit_id in limits}
     return [
         SlotWait(
             slot.task_run,
@@ -121,9 +111,10 @@ def waits_for_slots(run: FlowRun) -> list[SlotWait]:
             slot.limit.limit,
             slot.asked_at,
             positions[f"p{slot.pk}"],
-            tuple(holders[slot.limit_id]),
+            holders[slot.limit_id],
         )
         for slot in waiting
+        if slot.pk in full or slot.task_run not in kept_back
     ]
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from runs import slots
 from runs.gates import Holder
-from runs.why import SlotHolder, SlotWait, Why
+from runs.why import SlotWait, Why
 
 
 class GateHolderSerializer(serializers.Serializer[Holder]):
@@ -30,7 +31,7 @@ class GateSerializer(serializers.Serializer[Any]):
     at = serializers.DateTimeField(allow_null=True, help_text="When it opens by itself, where that is known.")
 
 
-class SlotHolderSerializer(serializers.Serializer[SlotHolder]):
+class SlotHolderSerializer(serializers.Serializer[slots.Holder]):
     """A task run that holds a slot."""
 
     task_run = serializers.UUIDField()

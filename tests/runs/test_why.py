@@ -18,6 +18,7 @@ from runs.why import Why, why
 from teams.models import Team
 
 Make = Callable[..., FlowRun]
+SEEDS = 36  # situations; each costs a second on a busy machine
 STATES = [StateType.SCHEDULED] * 6 + [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.COMPLETED]
 
 
@@ -164,7 +165,7 @@ class _Situation:
 def test_nothing_blocks_exactly_what_a_claim_takes() -> None:
     blockers: set[str] = set()
     taken = 0
-    for seed in range(80):
+    for seed in range(SEEDS):
         with transaction.atomic():
             situation = _Situation(seed)
             waiting = [run for run in situation.runs if run.state_type == StateType.SCHEDULED]
@@ -182,7 +183,7 @@ def test_nothing_blocks_exactly_what_a_claim_takes() -> None:
     # the situations were worth something: each gate blocked somewhere, and runs were taken
     row = {"process", "time", "catchup", "queue"}
     assert blockers == row | {"queue-limit", "deployment-limit", "workers", "places", "turn"}
-    assert taken > 10
+    assert taken > 5
 
 
 # What it says
