@@ -20,7 +20,11 @@ def snapshot(quick: bool) -> Iterator[Row]:
     """Runs drained on PostgreSQL, while another connection holds a snapshot open or not, in turns."""
     runs, rounds = (40, 1) if quick else (200, 3)
     ratios = []
-    with _postgres() as url, serving(api=True, ORCHESTRATOR_DATABASE_URL=url) as server:
+    workers = "SELECT count(*) FROM runs_worker WHERE stopped_at IS NULL"
+    with (
+        _postgres() as url,
+        serving(api=True, has_worker=lambda: _number(url, workers) > 0, ORCHESTRATOR_DATABASE_URL=url) as server,
+    ):
         deployment = server.deploy("hello", "snapshot", "--isolation", "worker")
         _drained_per_second(server, url, deployment, 20)  # its processes are there, its tables' pages are warm
         for _ in range(rounds):

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,12 @@ class Server:
     home: Path
     url: str
     token: str
+    variables: Mapping[str, str]  #: of its environment, beside the usual ones
 
     @property
     def environment(self) -> dict[str, str]:
         """What scripts and commands of its home run with."""
-        return environment(self.home)
+        return environment(self.home, **self.variables)
 
     @property
     def records(self) -> Records:
@@ -76,10 +77,11 @@ class Server:
 
 
 @contextmanager
-def serving(*, api: bool = False, **variables: str) -> Iterator[Server]:
+def serving(*, api: bool = False, has_worker: Callable[[], bool] | None = None, **variables: str) -> Iterator[Server]:
     """Yield a server that answers and whose worker is up, with a token where its API is used; stop it at the end.
 
-    The variables are added to the server's environment.
+    The variables are added to the server's environment. Where they name another database than the home's own,
+    `has_worker` says whether a worker has signed on in it.
 
     BenchmarkError if it does not come up, or leaves a process behind (which is then killed).
     """
@@ -97,9 +99,10 @@ def serving(*, api: bool = False, **variables: str) -> Iterator[Server]:
                 start_new_session=True,  # Ctrl-C reaches the benchmark, which then stops the server in order
             )
         try:
-            _wait_until_up(process, home, url, log)
+            _wait_until_up(process, home, url, log, has_worker or (lambda: _has_worker(home)))
             create = [ORCHESTRATOR, "token", "create", "benchmark"]
-            yield Server(home, url, run(create, environment(home)).output.split()[-1] if api else "")
+            token = run(create, environment(home, **variables)).output.split()[-1] if api else ""
+            yield Server(home, url, token, variables)
         finally:
             _stop(process)
             left = kill_left_behind(home)
@@ -107,11 +110,17 @@ def serving(*, api: bool = False, **variables: str) -> Iterator[Server]:
             raise BenchmarkError(f"the server left {len(left)} processes behind: {', '.join(left)}")
 
 
-def _wait_until_up(process: "subprocess.Popen[bytes]", home: Path, url: str, log: Path) -> None:
+def _has_worker(home: Path) -> bool:
+    return Records(home).count("SELECT count(*) FROM runs_worker WHERE stopped_at IS NULL") > 0
+
+
+def _wait_until_up(
+    process: "subprocess.Popen[bytes]", home: Path, url: str, log: Path, has_worker: Callable[[], bool]
+) -> None:
     def is_up() -> bool:
         if process.poll() is not None:
             raise BenchmarkError(f"the server did not start: {_reason(home, log)}")
-        return _answers(url) and Records(home).count("SELECT count(*) FROM runs_worker WHERE stopped_at IS NULL") > 0
+        return _answers(url) and has_worker()
 
     wait_until(is_up, "the server", START_SECONDS)
     time.sleep(1)  # let it become idle: beat's first tick, the run host's imports
