@@ -152,6 +152,18 @@ def save(rows: Sequence[Model], fields: Sequence[str]) -> None:
         cursor.executemany(sql, values)
 
 
+def add(row: Model) -> bool:
+    """Insert a row unless its key is there; return whether that was done, and the row is locked by this transaction."""
+    columns: Any = row._meta.concrete_fields
+    values = [column.get_db_prep_save(column.pre_save(row, True), connection) for column in columns]
+    marks = ", ".join(["%s"] * len(columns))
+    names = _list(column.column for column in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {row._meta.db_table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING", values)
+        row._state.adding = cursor.rowcount != 1
+    return not row._state.adding
+
+
 @cache
 def _update_of(model: type[Model], fields: tuple[str, ...]) -> tuple[str, list[Any]]:
     """Return the UPDATE of these fields by primary key, and the columns of its values in their order."""

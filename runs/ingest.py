@@ -287,8 +287,7 @@ def _lock_journal(header: Header, team: Team | None, *, is_new: bool = False) ->
             machine=bounds.text(header.machine, 200),
             host=bounds.text(header.host, 200),
         )
-        Journal.objects.bulk_create([made], ignore_conflicts=True)
-        journal = locked.get()
+        journal = made if bulk.add(made) else locked.get()
     if team is not None and journal.team_id != team.id:
         raise UnusableBatch(f"Journal {key} belongs to another team.")
     return journal
