@@ -7,7 +7,7 @@ from runs.presentation import duration, seconds_between
 def marks(run: FlowRun) -> list[str]:
     """Return, in the order in which it happened to it, what is to be said beside a run's times (reads `deployment`)."""
     deployment, said = run.deployment, []
-    if run.late_at is not None and run.attempt <= 1:
+    if run.late_at is not None and run.attempt <= 1 and run.state_name != "Late":
         waited = seconds_between(run.scheduled_for or run.expected_start, run.start_time)
         said.append(f"began {duration(waited)} late" if waited is not None else "late")
     if run.overran_at is not None:
