@@ -26,7 +26,6 @@ from runs.models import (
     TaskRun,
 )
 
-SKIPPED: Final = "Missed while no scheduler ran."  # as `runs.scheduling` says it
 CANCELLED_WITHIN: Final = timedelta(seconds=10)
 LATE: Final = timedelta(seconds=30)  # a scheduled run that began later than this is counted
 COMPLETED: Final = "COMPLETED"
@@ -257,9 +256,9 @@ def _was_left_out(schedule: Schedule, time: datetime, step: timedelta, runs: lis
     if schedule.catchup == Catchup.ALL:
         return False
     following = next((run for run in runs if run.scheduled_for > time), None)
-    looked_at = [run.scheduled_for for run in runs if run.scheduled_for < time and run.state_message != SKIPPED]
-    first_missed = max(looked_at, default=time - step) + step
-    return following is not None and following.created_at - first_missed > MISSED_AFTER
+    # A tick makes runs of later times, so the newest row before the gap says when one last looked.
+    looked_at = max((run.created_at for run in runs if run.scheduled_for < time), default=time - step)
+    return following is not None and following.created_at - looked_at > MISSED_AFTER
 
 
 def _count_late(evidence: Evidence, runs: Mapping[str, FlowRun], findings: Findings) -> None:
