@@ -5,6 +5,7 @@ others over the channel layer; a message that is lost costs a moment, since proc
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from runs.announcements import announce_on_commit
 from runs.bells import has_broker
 
 MESSAGE: Final = "slots.granted"
-_HERE: Final = uuid4().hex  # this process: it passes over its own messages, since it was told directly
+_START: Final = uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ _ears: dict[UUID, list[Ear]] = {}
 _lock = threading.Lock()
 
 
+def _here() -> str:
+    """This process: it passes over its own messages, since it was told directly. Parts of a server are forked."""
+    return f"{_START}-{os.getpid()}"
+
+
 def group(listener: UUID) -> str:
     """The channel group of a listener."""
     return f"slots.{listener}"
@@ -79,7 +85,7 @@ def tell_on_commit(grants: Iterable[Grant]) -> None:
 
 def from_message(message: dict[str, Any]) -> list[Grant]:
     """Return the grants of a message of the channel layer; none of this process's own and of others' messages."""
-    if message.get("type") != MESSAGE or message.get("from") == _HERE:
+    if message.get("type") != MESSAGE or message.get("from") == _here():
         return []
     return [Grant(*(UUID(id) if id else None for id in ids)) for ids in message["grants"]]  # type: ignore[arg-type]
 
@@ -97,7 +103,7 @@ def _tell(told: list[Grant]) -> None:
                 ear.hear(grant)
     if by_listener and has_broker():
         live.send(
-            (group(listener), {"type": MESSAGE, "from": _HERE, "grants": [_texts(grant) for grant in grants]})
+            (group(listener), {"type": MESSAGE, "from": _here(), "grants": [_texts(grant) for grant in grants]})
             for listener, grants in by_listener.items()
         )
 
