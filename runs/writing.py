@@ -39,7 +39,7 @@ def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
     _attach_flows(new, fold.flows, team_id)
     for tracked in touched:
         tracked.run.revision += 1
-        if tracked.revived:
+        if tracked.revived and tracked.run.state_type not in FINAL_VALUES:
             _renew_lease(tracked)
     FlowRun.objects.bulk_create([tracked.run for tracked in new], batch_size=500)
     known = [tracked for tracked in touched if not tracked.is_new]

@@ -547,6 +547,21 @@ def test_a_lapse_yields_to_the_attempts_own_later_facts(own: str) -> None:
     assert (run.end_time is None, run.lease_expires_at is not None) == (own == "RUNNING", own == "RUNNING")
 
 
+def test_a_run_that_goes_on_after_a_lapse_and_ends_in_one_batch_holds_no_lease() -> None:
+    process = Process()
+    run = claimed(process)
+    process.state("RUNNING")
+    process.ingest()
+    crashed = {"state_type": "CRASHED", "ended_by": "lapse", "end_time": moment(START)}
+    FlowRun.objects.update(**crashed, lease_expires_at=None)
+    Attempt.objects.update(**crashed)
+    process.state("RUNNING")
+    process.state("COMPLETED")
+    process.ingest()
+    run.refresh_from_db()
+    assert (run.state_type, run.lease_expires_at) == ("COMPLETED", None)
+
+
 @pytest.mark.parametrize("late", ["COMPLETED", "FAILED", "RUNNING", "own retry", "exit", "end", "work", "abandoned"])
 @pytest.mark.parametrize("decided", ["SCHEDULED", "CANCELLED"])
 def test_a_decision_after_a_lapse_stands_whatever_the_old_process_still_says(decided: str, late: str) -> None:
