@@ -231,6 +231,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {
         "EventEnum": "notifications.events.Event",
+        "OnOverrunEnum": "flows.models.OnOverrun",
         "MessageKindEnum": "notifications.models.Message.Kind",
         "ScheduleKindEnum": "flows.models.ScheduleKind",
     },

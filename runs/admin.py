@@ -79,7 +79,9 @@ class DeploymentAdmin(VerbAdmin):
     search_fields = ("name", "flow__name")
     readonly_fields = ("flow", "team", "parameter_schema", "created_by", "created_at", "updated_at")
     fields = (
-            "collision", "isolation", "crash_retries", *time_limits.DEFAULTS,
+        "flow", "team", "name", "description", "paused", "queue", "limit", "collision", "isolation", "crash_retries",
+        *time_limits.DEFAULTS, "tags", "parameters", "entrypoint", "directory", "version", "parameter_schema",
+        "created_by", "created_at", "updated_at",
     )  # fmt: skip
 
     @admin.display(description="")

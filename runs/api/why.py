@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from runs import slots
+from runs.api.slots import SlotHolderSerializer
 from runs.gates import Holder
 from runs.why import SlotWait, Why
 
@@ -31,16 +31,7 @@ class GateSerializer(serializers.Serializer[Any]):
     at = serializers.DateTimeField(allow_null=True, help_text="When it opens by itself, where that is known.")
 
 
-class SlotHolderSerializer(serializers.Serializer[slots.Holder]):
-    """A task run that holds a slot."""
-
-    task_run = serializers.UUIDField()
-    name = serializers.CharField()
-    flow_run = serializers.UUIDField()
-    flow_run_name = serializers.CharField()
-
-
-class SlotWaitSerializer(serializers.Serializer[SlotWait]):
+class WaitingTaskRunSerializer(serializers.Serializer[SlotWait]):
     """A task run that waits for a slot of a tag."""
 
     task_run = serializers.UUIDField()
@@ -64,7 +55,7 @@ class WhySerializer(serializers.Serializer[Why]):
     answer = serializers.CharField(help_text="In one sentence or two.")
     blocked_by = serializers.SerializerMethodField(help_text="The name of the gate that blocks; null for none.")
     gates = GateSerializer(many=True, help_text="In the order in which it meets them; empty when it does not wait.")
-    slots = SlotWaitSerializer(many=True, help_text="Its task runs that wait for a slot, at most 20.")
+    slots = WaitingTaskRunSerializer(many=True, help_text="Its task runs that wait for a slot, at most 20.")
 
     def get_blocked_by(self, found: Why) -> str | None:
         """Return the name of the gate that blocks."""

@@ -71,7 +71,7 @@ def test_health_is_open_and_says_more_to_who_is_known(api: APIClient, django_ass
     assert anonymous.status_code == 200
     assert set(anonymous.data) == {"status", "version"}
     assert anonymous.data["status"] == "ok"
-    assert set(known.data["parts"]) == {"workers", "places", "waiting_seconds"}
+    assert set(known.data["parts"]) == {"workers", "deaf", "places", "waiting_seconds"}
 
 
 def test_the_description_is_valid_and_complete(db: None) -> None:

@@ -1,6 +1,7 @@
 """Limits of tags on the command line, against the embedded database."""
 
 import json
+from pathlib import Path
 
 from tests.cli.conftest import Cli
 
@@ -13,7 +14,9 @@ def test_a_limit_is_made_shown_changed_reset_and_deleted(local: Cli) -> None:
     (listed,) = local.json(LIMIT, "ls")
     assert (listed["tag"], listed["limit"], listed["used"]) == ("prod-database", 1, 0)
     assert "prod-database" in local(LIMIT, "inspect", "prod-database").stdout
-    assert json.loads((local.home / "limits.json").read_text())["tags"] == ["prod-database"]
+    assert json.loads(Path(local.environment["ORCHESTRATOR_HOME"], "limits.json").read_text())["tags"] == [
+        "prod-database"
+    ]
     assert local.json(LIMIT, "set", listed["id"], "0")["limit"] == 0
     assert "Say --yes" in local(LIMIT, "reset", "prod-database", code=2).stderr
     assert local.json(LIMIT, "reset", "prod-database", "--yes") == {"freed": 0}

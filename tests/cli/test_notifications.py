@@ -162,7 +162,7 @@ def test_mistakes_are_one_line_that_says_what_to_write(remote: Cli, receiver: Re
     to = ["--to", f"slack:{receiver.url}/a"]
     wrong = {
         (): (2, "--to slack:URL"),
-        (*to, "--state", "LATE"): (2, "LONG_RUNNING"),
+        (*to, "--state", "EARLY"): (2, "LONG_RUNNING"),
         (*to, "--flow", "new-thin"): (1, "new-thing"),
         (*to, "--message", "{{ flow.nmae }}"): (1, "line 1"),
         (*to, "--message", "@nothing.txt"): (2, "nothing.txt"),

@@ -88,7 +88,7 @@ def test_backfill_says_first_then_makes_once(nightly: Cli) -> None:
     window = ("deployment", "backfill", "etl/nightly", "--from", start)
     assert nightly.json(*window, "--dry-run")["count"] == 5
     assert "Say --yes" in nightly(*window, code=2).stderr
-    assert "Made 5 runs of etl/nightly." in nightly(*window, "--yes").stdout
+    assert "Made 5 runs of etl/nightly, tagged backfill-" in nightly(*window, "--yes").stdout
     again = nightly(*window, "--yes").stdout
     assert "0 runs to make; 5 times have their run already" in again
     future = nightly("deployment", "backfill", "etl/nightly", "--from", "2026-01-01", "--to", "2999-01-01", code=1)

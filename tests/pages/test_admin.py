@@ -102,7 +102,7 @@ def test_schedules_are_added_and_changed_through_verbs(reader: Client, made: dic
     deployment = made["deployments"]["flights"]
     new = {
         "deployment": str(deployment.pk), "kind": "cron", "expression": "0  6 * * *", "timezone": "UTC",
-        "catchup": "latest", "parameters": "{}", "active": "on",
+        "on_day_off": "skip", "catchup": "latest", "parameters": "{}", "active": "on",
     }  # fmt: skip
     assert reader.post(address(Schedule(), "add"), new).status_code == 302
     schedule = deployment.schedules.get(kind="cron")
