@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from uuid import UUID
 
-from channels.db import database_sync_to_async
+from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from rest_framework import exceptions
 from rest_framework.request import Request
 
@@ -164,7 +164,15 @@ def _listener(request: Request) -> UUID:
 
 async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     # Not the one thread that Django's asynchronous code shares: streams would wait for each other.
-    return await database_sync_to_async(function, thread_sensitive=False)(*arguments)
+    return await sync_to_async(_with_its_connection, thread_sensitive=False)(function, *arguments)
+
+
+def _with_its_connection(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function and let the database go: streams ask seldom, and many of them would keep a connection each."""
+    try:
+        return function(*arguments)
+    finally:
+        connection.close()
 
 
 async def _start(send: Send, status: int, kind: str) -> None:

@@ -14,9 +14,8 @@ def test_a_limit_is_made_shown_changed_reset_and_deleted(local: Cli) -> None:
     (listed,) = local.json(LIMIT, "ls")
     assert (listed["tag"], listed["limit"], listed["used"]) == ("prod-database", 1, 0)
     assert "prod-database" in local(LIMIT, "inspect", "prod-database").stdout
-    assert json.loads(Path(local.environment["ORCHESTRATOR_HOME"], "limits.json").read_text())["tags"] == [
-        "prod-database"
-    ]
+    limits = Path(local.environment["ORCHESTRATOR_HOME"], "limits.json")
+    assert json.loads(limits.read_text())["tags"] == ["prod-database"]
     assert local.json(LIMIT, "set", listed["id"], "0")["limit"] == 0
     assert "Say --yes" in local(LIMIT, "reset", "prod-database", code=2).stderr
     assert local.json(LIMIT, "reset", "prod-database", "--yes") == {"freed": 0}

@@ -48,6 +48,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     monkeypatch.setattr("runs.scheduling.database_now", timezone.now)  # PostgreSQL's own clock does not stand still
+    monkeypatch.setattr("runs.actions.database_now", timezone.now)
     with time_machine.travel(NOW, tick=False) as traveller:
         yield Clock(traveller)
 
