@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
 from rest_framework.test import APIClient
@@ -209,7 +208,7 @@ def test_a_grant_is_heard_on_the_stream(
         stream = Stream(token, listener)
         assert await stream.start() == 200
         heard = [await stream.next()]
-        await sync_to_async(api.delete)(f"/api/slots/{first}/")
+        await slot_stream._in_thread(api.delete, f"/api/slots/{first}/")
         heard.append(await stream.next())
         await stream.leave()
         return heard
@@ -257,11 +256,14 @@ def test_a_stream_ends_with_its_token(run: FlowRun, monkeypatch: pytest.MonkeyPa
     attempt = Attempt.objects.create(flow_run=run, number=1, created_at=run.state_time)
     monkeypatch.setattr(slot_stream, "COMMENT_SECONDS", 0.05)
 
+    def crash() -> None:
+        FlowRun.objects.filter(pk=run.pk).update(state_type=StateType.CRASHED)
+
     async def hear() -> list[bytes]:
         stream = Stream(run_token(attempt), str(uuid7()))
         await stream.start()
         heard = [await stream.next(), await stream.next()]
-        await FlowRun.objects.filter(pk=run.pk).aupdate(state_type=StateType.CRASHED)
+        await slot_stream._in_thread(crash)
         while heard[-1]:
             heard.append(await stream.next())
         return heard
