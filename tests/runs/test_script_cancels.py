@@ -83,4 +83,5 @@ def test_a_script_is_asked_and_then_killed(
         assert run.state_message == "Cancelled on request"
         assert "hook says CANCELLED" in messages
         os.kill(child, signal.SIGKILL)  # a script's own children are its own to end when it can
+    wait_for(lambda: (follow(), not tailer.has_journals)[1])  # a journal is over one look after its last fact
     assert not list(Home(home).journals.glob(f"*{CANCEL_SUFFIX}"))
