@@ -177,14 +177,17 @@ class Gates:
         if self._serving:
             sentence = f"{several(len(self._serving), 'worker')} served “{queue.name}” a moment ago."
             return Gate("workers", "Workers", True, sentence)
-        heard = [
-            worker.heartbeat_at
-            for worker in Worker.objects.order_by("-heartbeat_at")[:MAX_IN_LINE]
-            if worker.serves(queue)
-        ]
-        since = f"since {heard[0]:%Y-%m-%d %H:%M:%S} UTC, {_ago(self.now - heard[0])}" if heard else "and none ever did"
-        start = f"Start one: orchestrator worker start --queue {queue.name}"
-        return Gate("workers", "Workers", False, f"No worker has served “{queue.name}” {since}. {start}")
+        start = f"orchestrator worker start --queue {queue.name}"
+        known = list(Worker.objects.order_by("-heartbeat_at")[:MAX_IN_LINE])
+        if not known:
+            sentence = (
+                "No worker was ever started. For one with a server on this machine: orchestrator server start. For one"
+                f" on a machine beside the server: {start}"
+            )
+            return Gate("workers", "Workers", False, sentence)
+        heard = next((worker.heartbeat_at for worker in known if worker.serves(queue)), None)
+        since = f"since {heard:%Y-%m-%d %H:%M:%S} UTC, {_ago(self.now - heard)}" if heard else "and none ever did"
+        return Gate("workers", "Workers", False, f"No worker has served “{queue.name}” {since}. Start one: {start}")
 
     def _places(self) -> Gate:
         places = sum(worker.places for worker in self._serving)

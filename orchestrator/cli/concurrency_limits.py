@@ -7,11 +7,12 @@ import click
 
 from orchestrator.cli.client import Api, connect
 from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.numbers import Number, NumberCommand
 from orchestrator.cli.options import agreed, json_option
 from orchestrator.cli.output import Cell, command, emit_json, fields, moment, table
 
 TAG = click.argument("tag", metavar="TAG")
-LIMIT = click.argument("limit", metavar="LIMIT", type=click.IntRange(0, 10_000))
+LIMIT = click.argument("limit", metavar="LIMIT", type=Number(0, 10_000))
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _PATH = "concurrency-limits/"
 
@@ -28,7 +29,7 @@ def concurrency_limit() -> None:
     """
 
 
-@concurrency_limit.command()
+@concurrency_limit.command(cls=NumberCommand)
 @TAG
 @LIMIT
 @json_option
@@ -88,7 +89,7 @@ def inspect(tag: str, as_json: bool) -> None:
     )
 
 
-@concurrency_limit.command("set")
+@concurrency_limit.command("set", cls=NumberCommand)
 @TAG
 @LIMIT
 @json_option

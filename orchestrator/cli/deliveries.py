@@ -8,6 +8,7 @@ import click
 from orchestrator.cli.client import Api, connect
 from orchestrator.cli.destinations import find_destination, where
 from orchestrator.cli.names import flow_run_id
+from orchestrator.cli.numbers import Number
 from orchestrator.cli.options import json_option
 from orchestrator.cli.output import Cell, command, duration, emit_json, exact, fields, moment, table
 from orchestrator.cli.policies import EVENTS, find_policy
@@ -24,7 +25,7 @@ _ID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}")
 @click.option("--policy", metavar="NOTIFICATION", help="Under this notification.")
 @click.option("--to", "destination", metavar="DESTINATION", help="To this destination.")
 @click.option("--run", metavar="RUN", help="Of this run: its id or name.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("--limit", type=Number(1), default=20, show_default=True, help="How many at most.")
 @json_option
 def list_deliveries(
     delivery: str,

@@ -8,15 +8,16 @@ from types import FrameType
 import click
 
 from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.numbers import Number
 
 SHORT_SECONDS = 20.0
 SHORT_RUNS = 100
 
 
 @click.command(context_settings=SETTINGS)
-@click.option("--seed", type=click.IntRange(0), default=None, help="Decides what fails when.  [a new one]")
-@click.option("--seconds", type=click.FloatRange(5.0), default=None, help="How long things fail.  [180; short: 20]")
-@click.option("--runs", type=click.IntRange(1), default=None, help="How many runs are started.  [1000; short: 100]")
+@click.option("--seed", type=Number(0), default=None, help="Decides what fails when.  [a new one]")
+@click.option("--seconds", type=Number(5, kind=float), default=None, help="How long things fail.  [180; short: 20]")
+@click.option("--runs", type=Number(1), default=None, help="How many runs are started.  [1000; short: 100]")
 @click.option(
     "--database",
     metavar="WHICH",

@@ -10,6 +10,7 @@ from orchestrator.cli.client import connect
 from orchestrator.cli.explaining import explain
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_flow_run, flow_run_id
+from orchestrator.cli.numbers import Number
 from orchestrator.cli.options import agreed, json_option
 from orchestrator.cli.output import (
     Cell,
@@ -50,7 +51,7 @@ def flow_run() -> None:
 @click.option("--flow", metavar="FLOW", help="Of this flow.")
 @click.option("--deployment", metavar="NAME", help="Of this deployment: flow-name/deployment-name.")
 @click.option("--tag", metavar="TAG", help="With this tag.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("--limit", type=Number(1), default=20, show_default=True, help="How many at most.")
 @json_option
 def list_runs(
     states: tuple[str, ...], flow: str | None, deployment: str | None, tag: str | None, limit: int, as_json: bool

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from orchestrator.cli.numbers import Number
+
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -21,7 +23,7 @@ ISOLATION = click.option(
 )
 CRASH_RETRIES = click.option(
     "--crash-retries",
-    type=click.IntRange(0, 100),
+    type=Number(0, 100),
     metavar="N",
     help="Run a run again that crashed (its process or its machine died), N times in a row at most.  [0]",
 )
@@ -99,7 +101,7 @@ def schedule_options(verb: Verb) -> Verb:
     """Add --cron, --interval, --rrule and --timezone."""
     options = [
         click.option("--cron", metavar="CRON", default=None, help='Five fields, e.g. "0 7 * * *".'),
-        click.option("--interval", metavar="SECONDS", type=click.IntRange(min=1), help="Every so many seconds."),
+        click.option("--interval", metavar="SECONDS", type=Number(1), help="Every so many seconds."),
         click.option("--rrule", metavar="RULE", default=None, help="RFC 5545, e.g. FREQ=HOURLY;INTERVAL=2."),
         click.option("--timezone", metavar="ZONE", default=None, help="Whose clock counts: Europe/Paris  [UTC]"),
     ]

@@ -8,6 +8,7 @@ import click
 from orchestrator.cli.client import Api
 from orchestrator.cli.destinations import where, without_dash
 from orchestrator.cli.names import find_named
+from orchestrator.cli.numbers import Number
 from orchestrator.cli.options import seconds_of, text_or_file
 from orchestrator.cli.output import duration
 
@@ -61,12 +62,8 @@ def policy_options(verb: Verb) -> Verb:
         click.option("--message", metavar="TEXT|@FILE", help="The text: a template, or a file with one."),
         click.option("--name", "new_name", metavar="NAME", help="What it is called.  [made up]"),
         click.option("--timezone", metavar="ZONE", help="Times are told in it: Europe/Paris.  [the server's]"),
-        click.option(
-            "--log-lines", type=click.IntRange(0), metavar="N", help="How many of the last log lines to add.  [5]"
-        ),
-        click.option(
-            "--burst-limit", type=click.IntRange(1), metavar="N", help="More in a minute become one message.  [10]"
-        ),
+        click.option("--log-lines", type=Number(0), metavar="N", help="How many of the last log lines to add.  [5]"),
+        click.option("--burst-limit", type=Number(1), metavar="N", help="More in a minute become one message.  [10]"),
         click.option(
             "--longer-than",
             metavar="TIME",

@@ -7,6 +7,7 @@ import click
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_deployment, full_name
+from orchestrator.cli.numbers import Number
 from orchestrator.cli.options import json_option, parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, upcoming, value
 from orchestrator.cli.specs import complete, spec_options
@@ -166,7 +167,7 @@ def clear(name: str, as_json: bool) -> None:
 @click.argument("name", metavar="[DEPLOYMENT]", default="")
 @WHICH
 @spec_options
-@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True, help="How many of its next times.")
+@click.option("--count", type=Number(1, 100), default=5, show_default=True, help="How many of its next times.")
 @click.option("--year", is_flag=True, help="Show the year ahead as a calendar.")
 @json_option
 def preview(name: str, which: str, spec: dict[str, Any], count: int, year: bool, as_json: bool) -> None:

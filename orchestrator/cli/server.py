@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.numbers import Number
 from orchestrator.cli.output import exact
 from orchestrator.sdk.home import home
 from orchestrator.server import record
@@ -26,8 +27,8 @@ def server() -> None:
 
 @server.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=4200, show_default=True, type=click.IntRange(1, 65535), help="The port to listen on.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="How many Celery workers.")
+@click.option("--port", default=4200, show_default=True, type=Number(1, 65535), help="The port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=Number(1, 64), help="How many Celery workers.")
 def start(host: str, port: int, workers: int) -> None:
     """Start everything that one machine needs, in the foreground; Ctrl-C stops it.
 

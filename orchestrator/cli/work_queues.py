@@ -7,13 +7,14 @@ import click
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_named
+from orchestrator.cli.numbers import Number
 from orchestrator.cli.options import agreed, json_option
 from orchestrator.cli.output import Cell, command, emit_json, fields, table
 
 QUEUE = click.argument("name", metavar="QUEUE")
 PRIORITY = click.option(
     "--priority",
-    type=click.IntRange(-1000, 1000),
+    type=Number(-1000, 1000),
     metavar="P",
     help="Of queues with waiting runs, the highest is first.",
 )
@@ -21,20 +22,9 @@ DESCRIPTION = click.option("--description", metavar="TEXT", help="What it is for
 _WHAT, _PATH = "work-queue", "work-queues/"
 
 
-class Limit(click.ParamType):
-    """A number from 1, or `none`."""
-
-    name = "limit"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """Return the number, or "none"."""
-        text = str(value).strip().lower()
-        if text != "none" and not (text.isdecimal() and len(text) <= 5 and int(text) >= 1):
-            self.fail(f"{value!r} is neither a number from 1 nor none.", param, ctx)
-        return text if text == "none" else int(text)
-
-
-LIMIT = click.option("--limit", type=Limit(), metavar="N", help="Runs in progress at once; none: no limit.")
+LIMIT = click.option(
+    "--limit", type=Number(1, 10_000, or_none=True), metavar="N", help="Runs in progress at once; none: no limit."
+)
 
 
 def limit_of(limit: int | str) -> int | None:

@@ -13,6 +13,7 @@ from orchestrator.cli.client import Api, connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.local_server import find_local_server
 from orchestrator.cli.names import find_named
+from orchestrator.cli.numbers import Number
 from orchestrator.cli.options import json_option
 from orchestrator.cli.output import Cell, emit_json, exact, fields, moment, state, table
 from orchestrator.cli.transports import HttpTransport
@@ -43,9 +44,7 @@ def worker() -> None:
 @click.option(
     "--queue", "queues", metavar="NAME", multiple=True, help="Serve this queue; may be repeated.  [every one]"
 )
-@click.option(
-    "--limit", type=click.IntRange(1, 1000), metavar="N", default=8, show_default=True, help="Runs at once, at most."
-)
+@click.option("--limit", type=Number(1, 1000), metavar="N", default=8, show_default=True, help="Runs at once, at most.")
 @click.option("--name", metavar="NAME", default="worker", show_default=True, help="How it is called on this machine.")
 def start(queues: tuple[str, ...], limit: int, name: str) -> None:
     """Run flows on this machine until Ctrl-C; then wait for what runs.

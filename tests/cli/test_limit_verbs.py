@@ -23,4 +23,3 @@ def test_a_limit_is_made_shown_changed_reset_and_deleted(local: Cli) -> None:
     local(LIMIT, "delete", "prod-database", "--yes")
     assert local.json(LIMIT, "ls") == []
     assert "There is no limit of 'prod-database'" in local(LIMIT, "inspect", "prod-database", code=1).stderr
-    assert "-1" in local(LIMIT, "create", "x", "--", "-1", code=2).stderr

@@ -192,7 +192,12 @@ def test_nothing_blocks_exactly_what_a_claim_takes() -> None:
 def test_each_gate_says_what_it_waits_for(make_run: Make, queue: WorkQueue, deployment: Deployment) -> None:
     run = make_run()
     assert blocking(run) == "workers"
-    assert "and none ever did" in asked(run).answer
+    assert "orchestrator server start" in asked(run).answer
+    assert "orchestrator worker start --queue default" in asked(run).answer
+    other = make_worker(queues=[str(uuid7())])
+    assert blocking(run) == "workers"
+    assert "and none ever did. Start one: orchestrator worker start --queue default" in asked(run).answer
+    other.delete()
     make_worker()
     assert asked(run).blocking is None
     assert "within a second" in asked(run).answer
