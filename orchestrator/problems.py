@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from orchestrator.bodies import TooLarge
-from orchestrator.refusals import NOT_STORABLE, UNSTORABLE
+from orchestrator.refusals import NOT_STORABLE, OVERTAKEN, UNSTORABLE, is_overtaken
 
 _CODES = {status.HTTP_403_FORBIDDEN: "permission_denied", status.HTTP_404_NOT_FOUND: "not_found"}
 NO_FIELD = {NON_FIELD_ERRORS, "non_field_errors", "detail"}
@@ -54,6 +54,9 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     elif isinstance(error, UNSTORABLE):
         _log.warning("A request was refused: %s", error)
         error = exceptions.ValidationError(NOT_STORABLE)
+    elif is_overtaken(error):
+        _log.warning("A request was overtaken", exc_info=error)
+        error = Conflict(OVERTAKEN)
     elif isinstance(error, OperationalError | InterfaceError):
         _log.error("The database cannot be used: %s", error)
         error = Busy()
