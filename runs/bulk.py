@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
@@ -125,6 +126,8 @@ def update_task_runs(rows: Iterable[TaskRow]) -> None:
 def insert_earlier_attempts(rows: Iterable[EarlierAttempt]) -> None:
     """Insert attempts that task runs left behind; the last word on one stands."""
     values = list(_written(EARLIER_ATTEMPTS, map(_getter(EARLIER_ATTEMPTS), rows)))
+    if not values:
+        return
     names = [_quote(name) for name, _ in EARLIER_ATTEMPTS.columns]
     newer = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
     with connection.cursor() as cursor:
@@ -175,7 +178,11 @@ def _update_of(model: type[Model], fields: tuple[str, ...]) -> tuple[str, list[A
 
 def insert(table: Table, rows: Iterable[Sequence[Any]]) -> None:
     """Insert rows, each a tuple in the order of the table's columns. Raises IntegrityError when one is there."""
-    values = _written(table, rows)
+    values = iter(_written(table, rows))
+    first = next(values, None)
+    if first is None:
+        return  # as a rule; an empty COPY is a turn to the server all the same
+    values = chain([first], values)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.executemany(_insert_into(table), list(values))
@@ -198,14 +205,17 @@ def insert_missing(table: Table, rows: Iterable[Sequence[Any]]) -> None:
 def update(table: Table, rows: Iterable[Sequence[Any]]) -> None:
     """Write all columns of rows that are there; the first column is the primary key."""
     names = [name for name, _ in table.columns]
+    written = list(_written(table, rows))
+    if not written:
+        return
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            values = [(*row[1:], row[0]) for row in _written(table, rows)]
+            values = [(*row[1:], row[0]) for row in written]
             assignments = ", ".join(f"{_quote(name)} = %s" for name in names[1:])
             cursor.executemany(f"UPDATE {table.name} SET {assignments} WHERE {_quote(names[0])} = %s", values)
             return
         jsons = [name for name, type_ in table.columns if type_ == "jsonb"]
-        data = [dict(zip(names, row, strict=True)) for row in _written(table, rows)]
+        data = [dict(zip(names, row, strict=True)) for row in written]
         for row in data:
             for name in jsons:
                 if row[name] is not None:

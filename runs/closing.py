@@ -1,6 +1,6 @@
 """What a flow run's end does to what belongs to it: task runs and subflow runs that had not ended are closed."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -13,6 +13,7 @@ from runs.transitions import CLOSED, FINAL_VALUES, SUSPENDED, Source, child_endi
 
 _MESSAGE: Final = "Its flow run ended before it did."
 _FINAL: Final = "(" + ", ".join(f"'{type_}'" for type_ in sorted(FINAL_VALUES)) + ")"
+_CHUNK: Final = 5_000  # ids in one SELECT
 _LEVELS: Final = 100  # of subflows; a cycle of parents cannot be made by ingest, but a loop must end
 
 
@@ -31,14 +32,17 @@ def close_children(runs: Iterable[FlowRun]) -> list[FlowRun]:
     closed: list[FlowRun] = []
     level = list(runs)
     for _ in range(_LEVELS):
+        with_task_runs = _with_open(TaskRun, "flow_run_id", level)
         for run in level:
-            if _has_open(TaskRun, "flow_run_id", run.id):
+            if run.id in with_task_runs:
                 _close_task_runs(run)
         ended = [run for run in level if run.state_type in FINAL_VALUES]
-        if not ended:
-            break
+        with_subflow_runs = _with_open(FlowRun, "parent_id", ended)
+        if not with_subflow_runs:
+            break  # as a rule
         known = {child.id for child in closed}
-        level = [child for run in ended for child in _close_subflow_runs(run, exclude=known)]
+        parents = [run for run in ended if run.id in with_subflow_runs]
+        level = [child for run in parents for child in _close_subflow_runs(run, exclude=known)]
         closed += level
     return closed
 
@@ -61,8 +65,6 @@ def _close_task_runs(run: FlowRun) -> None:
 
 def _close_subflow_runs(run: FlowRun, exclude: Collection[UUID]) -> list[FlowRun]:
     """Close the subflow runs that ran in the same process; a deployment's run that it started lives on."""
-    if not _has_open(FlowRun, "parent_id", run.id):
-        return []  # as a rule
     journals = Attempt.objects.filter(flow_run=run).exclude(journal=None).values("journal")
     current = Attempt.objects.filter(flow_run__parent=run, number=F("flow_run__attempt"), journal__in=journals)
     attempts = list(
@@ -90,17 +92,22 @@ def _close_subflow_runs(run: FlowRun, exclude: Collection[UUID]) -> list[FlowRun
     return children
 
 
-def _has_open(model: type[TaskRun] | type[FlowRun], column: str, run_id: UUID) -> bool:
-    """Whether a run has task runs or subflow runs that have not ended.
+def _with_open(model: type[TaskRun] | type[FlowRun], column: str, runs: Sequence[FlowRun]) -> set[UUID]:
+    """Return which of these runs have task runs or subflow runs that have not ended.
 
-    As a rule it has none, and this look, which is not compiled each time, is a tenth of what closing them costs.
+    As a rule none has, and this look, which is not compiled each time, is a tenth of what closing them costs.
     """
+    found: set[UUID] = set()
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT EXISTS (SELECT 1 FROM {model._meta.db_table} WHERE {column} = %s AND state_type NOT IN {_FINAL})",
-            [model._meta.pk.get_db_prep_value(run_id, connection)],
-        )
-        return bool(cursor.fetchone()[0])
+        for start in range(0, len(runs), _CHUNK):
+            keys = [model._meta.pk.get_db_prep_value(run.id, connection) for run in runs[start : start + _CHUNK]]
+            cursor.execute(
+                f"SELECT DISTINCT {column} FROM {model._meta.db_table}"
+                f" WHERE {column} IN ({', '.join(['%s'] * len(keys))}) AND state_type NOT IN {_FINAL}",
+                keys,
+            )
+            found.update(key if isinstance(key, UUID) else UUID(key) for (key,) in cursor.fetchall())
+    return found
 
 
 def _end(row: FlowRun | Attempt, type_: str, name: str, time: datetime) -> None:

@@ -1,12 +1,14 @@
 """Bringing recorded facts in. `ingest` is their only writer, whichever way they came: by file or by request.
 
 One transaction takes a batch: it moves the journal's high-water mark, so that a batch that comes twice changes nothing.
-Locks are taken in one order: the journal's row, then flow runs by id (on SQLite BEGIN IMMEDIATE locks the database).
-A fact that cannot be stored is found by halving its batch, set aside in the home with the reason, and passed over.
+It may take batches of several journals, whose queries they share: most of what a small batch costs is asking. Where one
+of them cannot be taken like this, each is taken by itself. Locks are taken in one order: journals by id, then flow runs
+by id (on SQLite BEGIN IMMEDIATE locks the database). A fact that cannot be stored is found by halving its batch, set
+aside in the home with the reason, and passed over.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -17,22 +19,13 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from orchestrator.sdk.causes import Cause
-from orchestrator.sdk.events import (
-    AnyFact,
-    Ended,
-    FlowRunCreated,
-    Header,
-    TaskRunCreated,
-    TaskRunState,
-    decode_line,
-    encode,
-)
+from orchestrator.sdk.events import AnyFact, Ended, Header, decode_line, encode
 from orchestrator.sdk.reader import Batch, decode_facts
 from runs import bounds, bulk
 from runs.folding import Fold
-from runs.models import Attempt, FlowRun, Journal
-from runs.tracking import Tracked
-from runs.transitions import FINAL_VALUES, Source, crash
+from runs.loading import Entangled, Part, Sender, UnusableBatch, load, lock_journals
+from runs.models import Journal
+from runs.transitions import Source, crash
 from runs.writing import write
 from teams.models import Team
 
@@ -46,10 +39,6 @@ _MAX_SEQUENCE = 2**53
 _POISON = (DataError, IntegrityError, ValueError, OverflowError, RecursionError)
 
 
-class UnusableBatch(ValueError):
-    """What was sent is no batch, or belongs to somebody else; sending it again does not help."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a batch.
@@ -61,7 +50,7 @@ class Outcome:
         unknown: Facts about runs that are not there.
         rejected: Facts set aside, since the database would not store them.
         sequence: The journal's high-water mark now.
-        changed: Flow runs that changed.
+        changed: Flow runs that changed in its transaction.
         held: Nothing was taken: facts name runs that other journals may still bring.
     """
 
@@ -85,15 +74,6 @@ class Outcome:
             self.changed | later.changed,
             self.held or later.held,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    """What the one who brings facts may speak of; see `ingest`."""
-
-    team: Team | None = None
-    within: UUID | None = None
-    tell: bool = True
 
 
 class _Held(Exception):
@@ -146,9 +126,9 @@ def ingest(
         OperationalError, InterfaceError: The database cannot be used now; what was not taken can be sent again.
         Exception: More than `MAX_REJECTED` facts cannot be stored; those and what was before them were taken.
     """
-    sender = _Sender(team, within, tell)
+    sender = Sender(team, within, tell)
     try:
-        return _ingest_whole(batch, sender, hold_unknown)
+        return _take([batch], sender, hold_unknown)[0]
     except _Held:
         return Outcome(held=True)
     except (OperationalError, InterfaceError, UnusableBatch):
@@ -157,6 +137,32 @@ def ingest(
         # Two ingests may have made the same flow or run at the same time: the second try sees it.
         logger.debug("A batch of journal %s failed; trying once more", batch.header.journal, exc_info=True)
     return _ingest_or_halve(replace(batch, facts=sorted(batch.facts, key=_number)), sender, 0)
+
+
+def ingest_together(batches: Sequence[Batch], *, hold_unknown: bool = False, tell: bool = True) -> list[Outcome] | None:
+    """Take batches of different journals in one transaction, as `ingest` takes one.
+
+    Args:
+        batches: Oldest first.
+        hold_unknown: As in `ingest`, of any of them.
+        tell: As in `ingest`.
+
+    Returns:
+        What became of each, in their order. None when they cannot be taken together, and nothing was taken: they speak
+        of the same run, name runs that are not there, or something of one cannot be stored.
+
+    Raises:
+        OperationalError, InterfaceError: As `ingest`.
+    """
+    try:
+        return _take(batches, Sender(tell=tell), hold_unknown)
+    except (_Held, Entangled):
+        return None
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # that of one of them, which says so when it is taken by itself
+        logger.debug("%d batches could not be taken together", len(batches), exc_info=True)
+        return None
 
 
 def abandon(header: Header, *, at: int | None = None, cause: str = "", tell: bool = True) -> Outcome:
@@ -169,16 +175,16 @@ def abandon(header: Header, *, at: int | None = None, cause: str = "", tell: boo
         tell: As in `ingest`.
     """
     with transaction.atomic():
-        journal = _lock_journal(header, None)
+        (journal,) = lock_journals([Batch(header, [])], None)
         if journal.ended:
             return Outcome(sequence=journal.sequence)
-        fold = _load(header, journal, [], _Sender(), all_owned=True)
+        (fold,) = load([Part(header, journal, [], all_owned=True)], Sender())
         time = at if at is not None else journal.clock or header.t
         supervised = bool(header.run)  # its supervisor would have had a word on it
         gone = "its run host is gone too" if supervised else "it was killed, or its machine stopped"
         message = cause or f"the process is gone ({gone})"
         fold.end_all(crash(time, message, Source.EXIT, Cause.LOST if supervised else Cause.EXIT))
-        changed = write(fold, journal.team_id, tell=tell)
+        changed = write([fold], journal.team_id, tell=tell)
         journal.ended = True
         journal.save(update_fields=["ended", "updated_at"])
         if tell:
@@ -186,9 +192,9 @@ def abandon(header: Header, *, at: int | None = None, cause: str = "", tell: boo
     return Outcome(sequence=journal.sequence, changed=frozenset(changed))
 
 
-def high_water_mark(journal: UUID) -> int:
-    """Return the number of a journal's last fact that was taken; 0 for an unknown journal."""
-    return Journal.objects.filter(id=journal).values_list("sequence", flat=True).first() or 0
+def high_water_marks(journals: Iterable[UUID]) -> dict[UUID, int]:
+    """Return the number of the last fact that was taken of each of these journals that is known (one query)."""
+    return dict(Journal.objects.filter(id__in=list(journals)).values_list("id", "sequence"))
 
 
 def announce(changed: Iterable[UUID]) -> None:
@@ -199,29 +205,54 @@ def announce(changed: Iterable[UUID]) -> None:
         logger.exception("%s failed; pages catch up when they next ask", settings.AFTER_INGEST)
 
 
-def _ingest_whole(batch: Batch, sender: _Sender, hold_unknown: bool) -> Outcome:
+def _take(batches: Sequence[Batch], sender: Sender, hold_unknown: bool) -> list[Outcome]:
+    """Take batches of different journals in one transaction; return what became of each, in their order.
+
+    Raises:
+        _Held: Facts name runs that are not there, and that is not to be.
+        Entangled: As `load`.
+    """
     with transaction.atomic():
-        journal = _lock_journal(batch.header, sender.team, is_new=bool(batch.facts) and batch.facts[0].n == 1)
-        facts, repeated = _new_facts(batch.facts, journal.sequence)
-        if not facts:
-            return Outcome(repeated=repeated, sequence=journal.sequence)
-        fold = _load(batch.header, journal, facts, sender)
-        fold.take(facts)
-        if hold_unknown and fold.unknown:
-            raise _Held
-        changed = write(fold, journal.team_id, tell=sender.tell)
-        journal.sequence, journal.clock = facts[-1].n, fold.clock
-        journal.ended, journal.updated_at = journal.ended or fold.ended, timezone.now()
-        bulk.save([journal], ("sequence", "clock", "ended", "updated_at"))
+        journals = lock_journals(batches, sender.team)
+        outcomes: list[Outcome] = []
+        parts: list[Part] = []
+        for batch, journal in zip(batches, journals, strict=True):
+            facts, repeated = _new_facts(batch.facts, journal.sequence)
+            outcomes.append(Outcome(len(facts), repeated, sequence=facts[-1].n if facts else journal.sequence))
+            parts.append(Part(batch.header, journal, facts))
+        if not any(part.facts for part in parts):
+            return outcomes
+        folds = load(parts, sender)
+        for fold, part in zip(folds, parts, strict=True):
+            fold.take(part.facts)
+            if hold_unknown and fold.unknown:
+                raise _Held
+        changed = frozenset(write(folds, journals[0].team_id, tell=sender.tell))
+        _advance(parts, folds)
         if sender.tell:
             _announce_after_commit(changed)
-    return Outcome(len(facts), repeated, fold.late, fold.unknown, 0, journal.sequence, frozenset(changed))
+    return [
+        replace(outcome, late=fold.late, unknown=fold.unknown, changed=changed) if outcome.taken else outcome
+        for outcome, fold in zip(outcomes, folds, strict=True)
+    ]
 
 
-def _ingest_or_halve(batch: Batch, sender: _Sender, rejected: int) -> Outcome:
+def _advance(parts: Iterable[Part], folds: Iterable[Fold]) -> None:
+    """Move the high-water marks of journals behind the facts that were taken."""
+    moved = []
+    for part, fold in zip(parts, folds, strict=True):
+        if part.facts:
+            journal = part.journal
+            journal.sequence, journal.clock = part.facts[-1].n, fold.clock
+            journal.ended, journal.updated_at = journal.ended or fold.ended, timezone.now()
+            moved.append(journal)
+    bulk.save(moved, ("sequence", "clock", "ended", "updated_at"))
+
+
+def _ingest_or_halve(batch: Batch, sender: Sender, rejected: int) -> Outcome:
     """Take a batch, halving it around the facts that cannot be stored; `rejected` were set aside before."""
     try:
-        return _ingest_whole(batch, sender, False)
+        return _take([batch], sender, False)[0]
     except (OperationalError, InterfaceError, UnusableBatch):
         raise
     except _POISON as error:
@@ -248,7 +279,7 @@ def _reject(batch: Batch, team: Team | None, error: Exception) -> Outcome:
     except OSError as failure:
         logger.error("%s cannot be written: %s", path, failure)
     with transaction.atomic():
-        journal = _lock_journal(batch.header, team)
+        (journal,) = lock_journals([Batch(batch.header, [])], team)
         if fact.n > journal.sequence:
             journal.sequence = fact.n
             journal.save(update_fields=["sequence", "updated_at"])
@@ -272,92 +303,6 @@ def _new_facts(facts: Iterable[AnyFact], sequence: int) -> tuple[list[AnyFact], 
     return new, passed
 
 
-def _lock_journal(header: Header, team: Team | None, *, is_new: bool = False) -> Journal:
-    """Return the journal's row, locked, made when it is missing; where that is likely, without a look before."""
-    journal_id = bounds.uuid_hex(header.journal)
-    if not journal_id:
-        raise UnusableBatch(f"{header.journal!r} is no journal's id.")
-    key = UUID(journal_id)
-    locked = Journal.objects.select_for_update().filter(id=key)
-    journal = None if is_new else locked.first()
-    if journal is None:
-        made = Journal(
-            id=key,
-            team=team or Team.default(),
-            machine=bounds.text(header.machine, 200),
-            host=bounds.text(header.host, 200),
-        )
-        journal = made if bulk.add(made) else locked.get()
-    if team is not None and journal.team_id != team.id:
-        raise UnusableBatch(f"Journal {key} belongs to another team.")
-    return journal
-
-
-def _load(
-    header: Header,
-    journal: Journal,
-    facts: Sequence[AnyFact],
-    sender: _Sender,
-    *,
-    all_owned: bool = False,
-) -> Fold:
-    """Lock and load what the facts name: flow runs in the order of their ids, their attempts, their task runs."""
-    run_texts: set[str] = set()
-    task_texts: set[str] = set()
-    for fact in facts:
-        if isinstance(fact, TaskRunState | TaskRunCreated):
-            run_texts.add(fact.run)
-            task_texts.add(fact.id)
-        elif isinstance(fact, Ended):
-            all_owned = True
-        else:
-            run_texts.add(fact.run)
-            if isinstance(fact, FlowRunCreated) and fact.parent:
-                run_texts.add(fact.parent)
-    run_ids = {UUID(key) for key in map(bounds.uuid_hex, run_texts) if key}
-    if all_owned:
-        owned = Attempt.objects.filter(journal=journal.id).exclude(state_type__in=FINAL_VALUES)
-        run_ids.update(owned.values_list("flow_run_id", flat=True))
-    runs = _lock_runs(run_ids, journal.team_id if sender.team is not None else None)
-    if sender.within is not None:
-        runs = _descendants_or_self(runs, sender.within)
-    attempts: dict[UUID, dict[int, Attempt]] = {run.id: {} for run in runs}
-    for attempt in Attempt.objects.filter(flow_run__in=list(attempts)):
-        attempts[attempt.flow_run_id][attempt.number] = attempt
-    tracked = {
-        run.id: Tracked(run, own, {number for number, attempt in own.items() if attempt.journal == journal.id})
-        for run in runs
-        for own in (attempts[run.id],)
-    }
-    ids = {text.replace("-", "").lower() for text in task_texts}
-    tasks = bulk.load_task_runs(key for key in ids if len(key) == 32 and bounds.uuid_hex(key)) if tracked else {}
-    return Fold(header, journal.id, tracked, tasks, journal.clock, bounded=sender.within is not None)
-
-
-def _lock_runs(run_ids: set[UUID], team_id: UUID | None) -> list[FlowRun]:
-    runs = FlowRun.objects.select_for_update().filter(id__in=run_ids).defer("parameters", "tags").order_by("id")
-    return list(runs.filter(team_id=team_id) if team_id is not None else runs)
-
-
-def _descendants_or_self(runs: list[FlowRun], ancestor: UUID) -> list[FlowRun]:
-    """Keep the runs that are this one, or subflow runs below it (a query for each level of nesting)."""
-    parents = {run.id: run.parent_id for run in runs}
-    unknown = {parent for parent in parents.values() if parent is not None} - parents.keys()
-    while unknown:
-        found = dict(FlowRun.objects.filter(id__in=unknown).values_list("id", "parent_id"))
-        parents.update(found)
-        unknown = {parent for parent in found.values() if parent is not None} - parents.keys()
-    return [run for run in runs if _is_below(run.id, ancestor, parents)]
-
-
-def _is_below(run_id: UUID | None, ancestor: UUID, parents: dict[UUID, UUID | None]) -> bool:
-    for _ in range(len(parents) + 1):
-        if run_id is None or run_id == ancestor:
-            break
-        run_id = parents.get(run_id)
-    return run_id == ancestor
-
-
-def _announce_after_commit(changed: set[UUID]) -> None:
+def _announce_after_commit(changed: Collection[UUID]) -> None:
     if changed:
         transaction.on_commit(lambda: announce(changed))

@@ -37,6 +37,8 @@ from runs.supervision.base import Assignment, Supervision, Unreachable
 
 TELL_AFTER_SECONDS: Final = 0.4
 LISTEN_SECONDS: Final = 0.5
+GATHER_FACTOR: Final = 4  # claims of a worker whose runs are short take a fifth of the time: each is for more places …
+MAX_GATHER_SECONDS: Final = 0.1  # … and none waits for longer
 HOST_RETRY_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 0.5  # between SIGTERM and SIGKILL of runs that a stopping worker cannot wait for
 HOST_SLACK_SECONDS: Final = 2.0  # for a host to do as it is told
@@ -77,6 +79,7 @@ class RunWorker:
         self._later: list[tuple[float, str]] = []  # heap of (Unix time, Celery queue): bells held until their time
         self._later_lock = threading.Lock()
         self._listen_at = 0.0
+        self._gather_until = 0.0
         self._ended: list[_Ending] = []  # in order; told a moment later
         self._threads: list[threading.Thread] = []
 
@@ -154,6 +157,7 @@ class RunWorker:
             while not self._stopped.is_set():
                 self._wake.wait(self._until_next_bell())
                 self._wake.clear()
+                self._gather()
                 with _surviving("look after what runs record"):
                     self._tend_facts()
                 with _surviving("listen to itself"):
@@ -165,6 +169,13 @@ class RunWorker:
                     self._tell_endings()
         finally:
             self._supervision.end_thread()
+
+    def _gather(self) -> None:
+        """Wait a moment after a claim for half of the places: a claim for four costs hardly more than for one."""
+        enough = (self.places.count + 1) // 2
+        while 0 < self.places.free < enough and (left := self._gather_until - time.monotonic()) > 0:
+            self._wake.wait(left)
+            self._wake.clear()
 
     def _listen(self) -> None:
         """Hear the bells of every queue that is there: looked at with the sweep, not at each of many bells."""
@@ -192,10 +203,12 @@ class RunWorker:
         """Claim until every place is taken or nothing is due; then listen only if a place is free."""
         while self.places.free and self._host_ready.is_set():
             with self._claiming:
-                asked_at = boot_seconds()  # before the claim: its lease began no earlier
+                begun, asked_at = time.monotonic(), boot_seconds()  # before the claim: its lease began no earlier
                 assignments = [] if self._draining.is_set() else self._supervision.claim_some(self.places.free)
                 if not assignments:
                     break
+                claimed = time.monotonic()
+                self._gather_until = claimed + min(GATHER_FACTOR * (claimed - begun), MAX_GATHER_SECONDS)
                 self._run_all(assignments, asked_at)
         self.listening.set_open(self.places.free > 0 and not self._draining.is_set())
 

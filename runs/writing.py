@@ -1,5 +1,7 @@
-"""Writing what a fold made of a batch: flows, runs, attempts, task runs, log lines, and what a run's end brings."""
+"""Writing what folds made of batches: flows, runs, attempts, task runs, log lines, and what a run's end brings."""
 
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import chain
 from uuid import UUID
@@ -13,6 +15,7 @@ from runs.closing import close_children
 from runs.endings import settle
 from runs.folding import Fold
 from runs.models import Attempt, FlowRun, ResourceSample
+from runs.task_rows import TaskRow
 from runs.tracking import NewFlow, Tracked
 from runs.transitions import FINAL_VALUES
 
@@ -23,20 +26,20 @@ _ATTEMPT_FIELDS = (
 )  # fmt: skip
 
 
-def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
-    """Write what a fold changed, and hand the runs that ended to the outbox; to be called in the batch's transaction.
+def write(folds: Sequence[Fold], team_id: UUID, *, tell: bool = True) -> set[UUID]:
+    """Write what folds changed, and hand the runs that ended to the outbox; to be called in the batches' transaction.
 
     Args:
-        fold: What the batch made of the rows, which are locked.
+        folds: What each batch made of the rows, which are locked; no row is in two of them.
         team_id: Whose new runs are.
         tell: Whether a server runs that can be woken for what is to be told.
 
     Returns:
         The ids of the flow runs that changed.
     """
-    touched = [tracked for tracked in fold.runs.values() if tracked.touched]
+    touched = [tracked for fold in folds for tracked in fold.runs.values() if tracked.touched]
     new = [tracked for tracked in touched if tracked.is_new]
-    _attach_flows(new, fold.flows, team_id)
+    _attach_flows(new, ChainMap(*(fold.flows for fold in folds)), team_id)
     for tracked in touched:
         tracked.run.revision += 1
         if tracked.revived and tracked.run.state_type not in FINAL_VALUES:
@@ -51,12 +54,14 @@ def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
     made = {attempt.pk for attempt in changed if attempt._state.adding}
     Attempt.objects.bulk_create([attempt for attempt in changed if attempt.pk in made], batch_size=500)
     bulk.save([attempt for attempt in changed if attempt.pk not in made], _ATTEMPT_FIELDS)
-    bulk.insert_task_runs(fold.new_tasks.values())
-    bulk.update_task_runs(fold.changed_tasks.values())
-    bulk.insert_earlier_attempts(fold.earlier.values())
-    bulk.insert_logs(fold.logs)
-    ResourceSample.objects.bulk_create(fold.samples, batch_size=500)
-    unsettled = _unsettled(fold)
+    new_tasks = [row for fold in folds for row in fold.new_tasks.values()]
+    changed_tasks = [row for fold in folds for row in fold.changed_tasks.values()]
+    bulk.insert_task_runs(new_tasks)
+    bulk.update_task_runs(changed_tasks)
+    bulk.insert_earlier_attempts([row for fold in folds for row in fold.earlier.values()])
+    bulk.insert_logs([row for fold in folds for row in fold.logs])
+    ResourceSample.objects.bulk_create([row for fold in folds for row in fold.samples], batch_size=500)
+    unsettled = _unsettled(touched, new_tasks)
     closed = close_children(
         tracked.run for tracked in touched if tracked.closes and (not tracked.is_new or tracked.run.id in unsettled)
     )
@@ -64,23 +69,23 @@ def write(fold: Fold, team_id: UUID, *, tell: bool = True) -> set[UUID]:
         [*(tracked.run for tracked in touched if tracked.has_ended), *closed],
         tell=tell,
         begun=[tracked.run for tracked in touched if tracked.closes and not tracked.run.is_final],
-        task_rows=chain(fold.new_tasks.values(), fold.changed_tasks.values()),
+        task_rows=chain(new_tasks, changed_tasks),
     )
     return {tracked.run.id for tracked in touched} | {run.id for run in closed}
 
 
-def _unsettled(fold: Fold) -> set[UUID]:
+def _unsettled(touched: Iterable[Tracked], new_tasks: Iterable[TaskRow]) -> set[UUID]:
     """Runs to which something belongs in this batch that their end may have to close.
 
     A new run that is none of them, as a script's is as a rule, needs no look into the database: that would cost a tenth
     of a small run's batch.
     """
-    tasks = {task.flow_run_id for task in fold.new_tasks.values() if task.state_type not in FINAL_VALUES}
-    parents = {tracked.run.parent_id for tracked in fold.runs.values() if tracked.run.parent_id is not None}
+    tasks = {task.flow_run_id for task in new_tasks if task.state_type not in FINAL_VALUES}
+    parents = {tracked.run.parent_id for tracked in touched if tracked.run.parent_id is not None}
     return {UUID(run_id) for run_id in tasks} | parents
 
 
-def _attach_flows(new: list[Tracked], named: dict[str, NewFlow], team_id: UUID) -> None:
+def _attach_flows(new: list[Tracked], named: Mapping[str, NewFlow], team_id: UUID) -> None:
     """Give new runs their team and flow, making the flows that are missing."""
     slugs = {tracked.flow_slug for tracked in new}
     if not slugs:

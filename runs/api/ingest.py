@@ -16,7 +16,8 @@ from orchestrator.bodies import read_bounded
 from orchestrator.sdk.states import StateType
 from runs.authentication import FactTokenAuthentication
 from runs.clock import database_now
-from runs.ingest import MAX_REQUEST_BYTES, Outcome, UnusableBatch, ingest, parse_batch
+from runs.ingest import MAX_REQUEST_BYTES, Outcome, ingest, parse_batch
+from runs.loading import UnusableBatch
 from runs.models import FINAL_TYPES, Attempt, FlowRun
 from teams.acting import acting_team
 from teams.authentication import InProcessAuthentication, TokenAuthentication

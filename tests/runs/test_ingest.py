@@ -24,7 +24,8 @@ from runs import bulk, claims
 from runs import ingest as ingest_module
 from runs.authentication import attempt_of, run_token
 from runs.bounds import moment
-from runs.ingest import MAX_REJECTED, UnusableBatch, abandon, ingest, parse_batch
+from runs.ingest import MAX_REJECTED, abandon, ingest, parse_batch
+from runs.loading import UnusableBatch
 from runs.models import Attempt, FlowRun, Journal, Log, TaskRun, TaskRunAttempt, Worker
 from teams.models import Team
 from tests.runs.scripts import START, STEP, Process, error, pieces

@@ -15,8 +15,8 @@ from orchestrator.sdk.home import Home
 from orchestrator.sdk.journal import CANCEL_SUFFIX
 from runs import actions, script_cancels
 from runs.models import FlowRun
+from runs.passes import Tailer
 from runs.script_cancels import ScriptCancels
-from runs.tailer import Tailer
 from tests.sdk.processes import start_python
 
 pytestmark = pytest.mark.django_db(transaction=True)
