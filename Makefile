@@ -11,6 +11,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header pyproject.toml
 
+# Without bytecode each process compiles what it imports, Django and all.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two processes fit the smallest machine this is developed on; WORKERS=0 runs the tests in one.
 WORKERS ?= 2
 ARGS ?=
