@@ -1,5 +1,6 @@
 """Why a run is not running: the gates that it has to pass and the one that is closed, or what it does instead."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -57,12 +58,14 @@ class Why:
         return next((gate for gate in self.gates if gate.blocks and not gate.is_open), None)
 
 
-def why(run: FlowRun, now: datetime | None = None) -> Why:
+def why(run: FlowRun, now: datetime | None = None, attempts: Sequence[Attempt] | None = None) -> Why:
     """Say why a run is not running, or what it does.
 
     Args:
         run: Flow, deployment, schedule and queue should be loaded.
         now: By the database's clock, which it is by default.
+        attempts: Those of the run that the caller has loaded, with their workers, the current one among them if there
+            is one; it is read where they are not given.
 
     Queries: for a run that waits those of `runs.gates`; for one that runs three about its worker and its slots.
     """
@@ -75,7 +78,8 @@ def why(run: FlowRun, now: datetime | None = None) -> Why:
         return Why(
             run, False, f"It is {run.state_name.lower()} and has waited to be resumed{_for(run.state_time, now)}."
         )
-    answer = _claimed(run, now) if run.state_type not in ACTIVE else _active(run, now)
+    attempt = _current(run, attempts)
+    answer = _active(run, attempt, now) if run.state_type in ACTIVE else _claimed(run, attempt, now)
     waits = tuple(waits_for_slots(run))
     if waits:
         waiting = len({wait.task_run for wait in waits})
@@ -130,23 +134,24 @@ def _ended(run: FlowRun, now: datetime) -> str:
     return f"It ended{ago} and is {run.state_name}." + (f" {run.state_message}" if run.state_message else "")
 
 
-def _claimed(run: FlowRun, now: datetime) -> str:
-    attempt = _attempt(run)
+def _claimed(run: FlowRun, attempt: Attempt | None, now: datetime) -> str:
     worker = f"Worker {attempt.worker.name} on {attempt.worker.host}" if attempt and attempt.worker else "A worker"
     return f"{worker} has had it{_for(run.state_time, now)} and starts its process.{_silence(run, attempt, now)}"
 
 
-def _active(run: FlowRun, now: datetime) -> str:
+def _active(run: FlowRun, attempt: Attempt | None, now: datetime) -> str:
     if run.state_type == StateType.CANCELLING:
         start = f"It was asked to stop and has been stopping{_for(run.cancel_requested_at or run.state_time, now)}."
     elif run.state_name == "AwaitingRetry":
         start = f"Its process has waited for its next attempt{_for(run.state_time, now)}."
     else:
         start = f"It has been running{_for(run.start_time or run.state_time, now)}."
-    return start + _silence(run, _attempt(run), now)
+    return start + _silence(run, attempt, now)
 
 
-def _attempt(run: FlowRun) -> Attempt | None:
+def _current(run: FlowRun, attempts: Sequence[Attempt] | None) -> Attempt | None:
+    if attempts is not None:
+        return next((attempt for attempt in attempts if attempt.number == run.attempt), None)
     return Attempt.objects.select_related("worker").filter(flow_run=run.pk, number=run.attempt).first()
 
 

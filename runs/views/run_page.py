@@ -115,7 +115,7 @@ class RunPage(LivePage):
             "last_lines": last_lines(run),
             "resources": resources(run, self.shown_attempt),
             "marks": marks(run),
-            "why": None if run.is_final else why(run, now),
+            "why": None if run.is_final else why(run, now, self.attempts),
             "timeline": self._timeline(),
             "task_run": self._task_run(),
             "task_runs": self._task_runs,
