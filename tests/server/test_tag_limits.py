@@ -86,7 +86,7 @@ def has_begun(home: Path, script: "subprocess.Popen[bytes]") -> bool:
 
 
 def wait_for(home: Path, script: "subprocess.Popen[bytes]") -> None:
-    assert script.wait(120) == 0, (home / "scripts.log").read_text()
+    assert script.wait(60) == 0, (home / "scripts.log").read_text()
 
 
 def limit(server: RunningServer) -> dict[str, Any]:
