@@ -48,32 +48,12 @@ def queues_of(queue_ids: Collection[UUID] | None) -> QuerySet[WorkQueue]:
     return queues if queue_ids is None else queues.filter(pk__in=queue_ids)
 
 
-def claim(worker: Worker, now: datetime | None = None, request: UUID | None = None) -> Claim | None:
-    """Claim the first eligible run for a worker; None when nothing is due. See `claim_some`.
-
-    Args:
-        worker: Who will run it; its team and queues say what it serves.
-        now: The time by which runs are due; the database's by default.
-        request: Names this claim, so that it may be asked for again where the answer was lost: the same claim is the
-            answer as long as its run waits for its start, and None from then on. Becomes the attempt's journal. The
-            worker's row is then locked before all others, so that of two requests with one name one claims.
-    """
-    if request is None:
-        return next(iter(claim_some(worker, 1, now)), None)
-    now = now or database_now()
-    if _is_answered(worker, request):
-        return _given(worker, request)
-    for queue in _queues_with_work(queue_ids_of(worker), now) if _something_is_due(now) else ():
-        with transaction.atomic():
-            if not _lock_for(worker, request):
-                break
-            claimed = _claim_from(queue, None, worker, now, 1, request)
-        if claimed:
-            return claimed[0]
-    return _given(worker, request)
+def claim(worker: Worker, now: datetime | None = None) -> Claim | None:
+    """Claim the first eligible run for a worker; None when nothing is due. See `claim_some`."""
+    return next(iter(claim_some(worker, 1, now)), None)
 
 
-def claim_some(worker: Worker, most: int, now: datetime | None = None) -> list[Claim]:
+def claim_some(worker: Worker, most: int, now: datetime | None = None, requests: Sequence[UUID] = ()) -> list[Claim]:
     """Claim the first eligible runs for a worker: by their queue's priority, their own, then by time.
 
     What a limit keeps waiting is passed over, and holds up nobody behind it (`runs.limits`).
@@ -83,6 +63,10 @@ def claim_some(worker: Worker, most: int, now: datetime | None = None) -> list[C
         most: How many at most. They are of one queue, and fewer where another queue's run comes first, or where a
             limit has to be looked at in between: ask again until nothing comes.
         now: The time by which runs are due; the database's by default.
+        requests: Names for as many claims, by which they may be asked for again where the answer was lost: the same
+            claims are the answer as long as their runs wait for their start, and none from then on. They become the
+            attempts' journals. The worker's row is then locked before all others, so that of two requests with one
+            name one claims.
 
     Returns:
         The claims, with the attempts they created; none when nothing is due.
@@ -93,37 +77,39 @@ def claim_some(worker: Worker, most: int, now: datetime | None = None) -> list[C
     of the deployment are locked too, and their runs are counted.
     """
     now = now or database_now()
-    if not _something_is_due(now):
-        return []
-    queues = _queues_with_work(queue_ids_of(worker), now)
+    if requests and _is_answered(worker, requests):
+        return _given(worker, requests)
+    queues = _queues_with_work(queue_ids_of(worker), now) if _something_is_due(now) else []
     for queue, following in zip_longest(queues, queues[1:]):
         with transaction.atomic():
-            claimed = _claim_from(queue, following, worker, now, most)
+            if requests and not _lock_for(worker, requests):
+                break
+            claimed = _claim_from(queue, following, worker, now, most, requests)
         if claimed:
             return claimed
-    return []
+    return _given(worker, requests) if requests else []
 
 
-def _lock_for(worker: Worker, request: UUID) -> bool:
-    """Lock a worker's row; False where it has signed off, or this request of it was answered. In a transaction."""
+def _lock_for(worker: Worker, requests: Sequence[UUID]) -> bool:
+    """Lock a worker's row; False where it has signed off, or these requests were answered. In a transaction."""
     there = Worker.objects.select_for_update(no_key=True).filter(pk=worker.pk, stopped_at=None).first()
-    return there is not None and not _is_answered(worker, request)
+    return there is not None and not _is_answered(worker, requests)
 
 
-def _is_answered(worker: Worker, request: UUID) -> bool:
-    return Attempt.objects.filter(journal=request, worker=worker).exists()
+def _is_answered(worker: Worker, requests: Sequence[UUID]) -> bool:
+    return Attempt.objects.filter(journal__in=requests, worker=worker).exists()
 
 
-def _given(worker: Worker, request: UUID) -> Claim | None:
-    """Return what this request was answered with, if its run still waits for its start; its lease begins anew."""
+def _given(worker: Worker, requests: Sequence[UUID]) -> list[Claim]:
+    """Return what these requests were answered with, as far as the runs still wait; their leases begin anew."""
     attempts = Attempt.objects.select_related("flow_run__flow", "flow_run__deployment__flow")
-    attempt = attempts.filter(journal=request, worker=worker).order_by("number").first()
-    if attempt is None:
-        return None
-    run = attempt.flow_run
-    waits = FlowRun.objects.filter(pk=run.pk, attempt=attempt.number, state_type=StateType.PENDING)
-    expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
-    return Claim(run, attempt) if waits.update(lease_expires_at=expires) else None
+    given: list[Claim] = []
+    for attempt in attempts.filter(journal__in=requests, worker=worker).order_by("journal"):
+        waits = FlowRun.objects.filter(pk=attempt.flow_run_id, attempt=attempt.number, state_type=StateType.PENDING)
+        expires = database_now() + timedelta(seconds=settings.LEASE_SECONDS)
+        if waits.update(lease_expires_at=expires):
+            given.append(Claim(attempt.flow_run, attempt))
+    return given
 
 
 def _something_is_due(now: datetime) -> bool:
@@ -272,17 +258,17 @@ def _claim_from(
     worker: Worker,
     now: datetime,
     most: int,
-    request: UUID | None = None,
+    requests: Sequence[UUID],
 ) -> list[Claim]:
     if queue.limit is not None and not limits.lock_room_on_queue(queue.pk):
         return []
     if most > 1 and queue.limit is None and (runs := _without_limits(queue, following, now, most)):
-        return _take(runs, worker, now)
+        return _take(runs, worker, now, requests)
     passed_over: set[UUID] = set()
     while (run := first_eligible(queue.pk, now, passed_over)) is not None:
         room = limits.lock_room_of_deployment(run.deployment)
         if room is limits.Room.FREE:
-            return _take([run], worker, now, request)
+            return _take([run], worker, now, requests)
         if room is limits.Room.FULL and run.deployment.collision == Collision.CANCEL and run.attempt == 0:
             _turn_away(run, now)
         else:
@@ -321,7 +307,7 @@ def _turn_away(run: FlowRun, now: datetime) -> None:
     announce_on_commit([run.pk])
 
 
-def _take(runs: Sequence[FlowRun], worker: Worker, now: datetime, request: UUID | None = None) -> list[Claim]:
+def _take(runs: Sequence[FlowRun], worker: Worker, now: datetime, requests: Sequence[UUID]) -> list[Claim]:
     """Make the next attempt of locked runs, this worker's."""
     won = (
         FlowRun.objects.unclaimed()
@@ -342,7 +328,7 @@ def _take(runs: Sequence[FlowRun], worker: Worker, now: datetime, request: UUID 
     if won != len(runs):  # they are locked and were unclaimed: undone as a whole, and tried again at the next sweep
         raise RuntimeError(f"{won} of {len(runs)} locked runs could be claimed")
     claimed: list[Claim] = []
-    for run in runs:
+    for run, request in zip_longest(runs, requests[: len(runs)]):
         live.remember(run.pk, run.team_id)
         run.attempt, run.state_type, run.state_name = run.attempt + 1, StateType.PENDING, "Pending"
         attempt = Attempt(

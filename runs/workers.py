@@ -1,7 +1,7 @@
 """Verbs on the rows of workers: they sign on, say that they live, and sign off."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -98,13 +98,11 @@ def release(worker: Worker, run_id: UUID, number: int) -> bool:
     return released
 
 
-def sign_off(worker: Worker, request: UUID | None = None) -> None:
-    """Note that a worker stopped, and give back a claim whose answer it never got: from now on it claims no more."""
+def sign_off(worker: Worker, requests: Sequence[UUID] = ()) -> None:
+    """Note that a worker stopped, and give back claims whose answer it never got: from now on it claims no more."""
     Worker.objects.filter(pk=worker.pk).update(stopped_at=timezone.now())
-    if request is not None:
-        attempt = Attempt.objects.filter(worker=worker, journal=request).order_by("number").first()
-        if attempt is not None:
-            release(worker, attempt.flow_run_id, attempt.number)
+    for attempt in Attempt.objects.filter(worker=worker, journal__in=requests):
+        release(worker, attempt.flow_run_id, attempt.number)
 
 
 def load_here() -> float | None:

@@ -19,10 +19,9 @@ from orchestrator.bodies import ReadSerializer, StrictSerializer
 from orchestrator.paging import KeysetPagination
 from runs import claims, serving, workers
 from runs.announcements import announce_on_commit
-from runs.claims import Claim
 from runs.models import Worker
-from runs.supervision.base import Leases
-from runs.supervision.database import assignment_of
+from runs.supervision.base import MAX_REQUESTS, Assignment, Leases
+from runs.supervision.database import assignments_of
 from teams.acting import acting_team
 
 MAX_PLACES = 1_000
@@ -46,7 +45,10 @@ class SignOnSerializer(StrictSerializer):
 class ClaimSerializer(StrictSerializer):
     """A claim has an id, so that it can be asked for again where the answer was lost."""
 
-    request = serializers.UUIDField(help_text="A UUIDv7. The same one is answered with the same run.")
+    requests = serializers.ListField(
+        child=serializers.UUIDField(), min_length=1, max_length=MAX_REQUESTS,
+        help_text="A UUIDv7 for each run that is wanted at most. The same ones are answered with the same runs.",
+    )  # fmt: skip
 
 
 class RenewSerializer(StrictSerializer):
@@ -76,7 +78,10 @@ class ReleaseSerializer(StrictSerializer):
 class SignOffSerializer(StrictSerializer):
     """A worker's last word."""
 
-    request = serializers.UUIDField(required=False, help_text="Of a claim whose answer never came: it is given back.")
+    requests = serializers.ListField(
+        child=serializers.UUIDField(), required=False, default=list, max_length=MAX_REQUESTS,
+        help_text="Of claims whose answer never came: they are given back.",
+    )  # fmt: skip
 
 
 class WorkerSerializer(ReadSerializer):
@@ -205,15 +210,17 @@ class WorkerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Worker]):
         answer = {"id": str(worker.pk), "team": team.name, "leases": asdict(leases), **_celery_queues(worker)}
         return Response(answer, status=status.HTTP_201_CREATED)
 
-    @extend_schema(summary="A worker claims a run", request=ClaimSerializer, responses=dict)
+    @extend_schema(summary="A worker claims runs", request=ClaimSerializer, responses=dict)
     @action(detail=True, methods=["post"])
     def claim(self, request: Request, pk: UUID) -> Response:
-        """`assignment` is null when nothing is due; else it says what to run, with the run's own token."""
-        worker = self.get_object()
-        claimed = claims.claim(worker, request=_valid(ClaimSerializer, request)["request"])
-        if claimed is not None:
-            announce_on_commit([claimed.run.pk])
-        return Response({"assignment": claimed and _written(claimed), **_celery_queues(worker)})
+        """`assignments` is empty when nothing is due; else it says what to run, each with the run's own token.
+
+        Fewer may come than are due: ask again until none comes.
+        """
+        worker, requests = self.get_object(), _valid(ClaimSerializer, request)["requests"]
+        claimed = claims.claim_some(worker, len(requests), requests=requests)
+        announce_on_commit([claim.run.pk for claim in claimed])
+        return Response({"assignments": list(map(_written, assignments_of(claimed))), **_celery_queues(worker)})
 
     @extend_schema(summary="A worker extends its leases", request=RenewSerializer, responses=dict)
     @action(detail=True, methods=["post"])
@@ -236,7 +243,7 @@ class WorkerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Worker]):
     @action(detail=True, methods=["post"], url_path="sign-off")
     def sign_off(self, request: Request, pk: UUID) -> Response:
         """It claims no more."""
-        workers.sign_off(self.get_object(), _valid(SignOffSerializer, request).get("request"))
+        workers.sign_off(self.get_object(), _valid(SignOffSerializer, request)["requests"])
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -249,8 +256,7 @@ def _celery_queues(worker: Worker) -> dict[str, list[str]]:
     return {"celery_queues": [queue.celery_queue for queue in queues]}
 
 
-def _written(claimed: Claim) -> dict[str, Any]:
-    assignment = assignment_of(claimed)
+def _written(assignment: Assignment) -> dict[str, Any]:
     start = msgspec.to_builtins(assignment.start, enc_hook=str)
     return {"label": assignment.label, "reruns": assignment.reruns, "start": start}
 

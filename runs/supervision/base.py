@@ -4,10 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from orchestrator.sdk.host_protocol import Start
 from runs.claims import Renewal
+
+MAX_REQUESTS: Final = 100  # claims that one request asks for
 
 
 class Unreachable(Exception):
@@ -57,14 +60,16 @@ class Supervision(ABC):
     def celery_queues(self) -> list[str]:
         """Return the Celery queues on which bells are to be heard."""
 
-    @abstractmethod
     def claim(self) -> Assignment | None:
-        """Claim the first eligible run. Asked again after `Unreachable`, it answers with the same one."""
+        """Claim the first eligible run."""
+        return next(iter(self.claim_some(1)), None)
 
+    @abstractmethod
     def claim_some(self, most: int) -> list[Assignment]:
-        """Claim up to so many eligible runs at once; here one. None came: nothing is due."""
-        assignment = self.claim()
-        return [] if assignment is None else [assignment]
+        """Claim up to so many eligible runs at once; none came: nothing is due.
+
+        Asked again after `Unreachable`, it answers with the same ones.
+        """
 
     @abstractmethod
     def release(self, assignment: Assignment) -> None:

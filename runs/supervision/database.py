@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -56,23 +56,10 @@ class DatabaseSupervision(Supervision):
         with _reaching():
             return [queue.celery_queue for queue in claims.queues_of(claims.queue_ids_of(self._row)).only("pk")]
 
-    def claim(self) -> Assignment | None:
-        """Claim in a transaction; an answer cannot be lost on the way."""
-        with _reaching():
-            claimed = claims.claim(self._row)
-        return None if claimed is None else assignment_of(claimed)
-
     def claim_some(self, most: int) -> list[Assignment]:
         """Claim in one transaction what stands next in line; one that cannot be told to a host is left to its lease."""
         with _reaching():
-            claimed = claims.claim_some(self._row, most)
-        assignments = []
-        for each in claimed:
-            try:
-                assignments.append(assignment_of(each))
-            except Exception:  # what its row holds; the others were claimed with it and must not suffer
-                _log.exception("Flow run %s cannot be started", each.run.pk)
-        return assignments
+            return assignments_of(claims.claim_some(self._row, most))
 
     def release(self, assignment: Assignment) -> None:
         """Undo the claim."""
@@ -111,6 +98,17 @@ class DatabaseSupervision(Supervision):
     def end_thread(self) -> None:
         """Close this thread's connection."""
         connection.close()
+
+
+def assignments_of(claimed: Sequence[Claim]) -> list[Assignment]:
+    """Return what a worker has to know of claims, without those that cannot be told."""
+    assignments = []
+    for each in claimed:
+        try:
+            assignments.append(assignment_of(each))
+        except Exception:  # what its row holds; the others were claimed with it and must not suffer
+            _log.exception("Flow run %s cannot be started", each.run.pk)
+    return assignments
 
 
 def assignment_of(claimed: Claim) -> Assignment:

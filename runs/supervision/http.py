@@ -1,7 +1,7 @@
 """Supervision over HTTP, by a worker that has the broker and the API and no database.
 
-Every request may be sent twice: the worker's id is its own, a claim has an id by which the same run is the answer,
-and all else says how things are. So whatever is lost in the network is asked again at the next turn.
+Every request may be sent twice: the worker's id is its own, a claim has an id by which the same run is the
+answer, and all else says how things are. So whatever is lost in the network is asked again at the next turn.
 """
 
 import http.client
@@ -26,7 +26,7 @@ from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.ids import uuid7
 from runs import limits_file
 from runs.claims import Renewal
-from runs.supervision.base import Assignment, Leases, Supervision, Unreachable
+from runs.supervision.base import MAX_REQUESTS, Assignment, Leases, Supervision, Unreachable
 from runs.workers import load_here
 
 TIMEOUT_SECONDS: Final = 4.0  # less than the time between two renewals
@@ -67,7 +67,7 @@ class HttpSupervision(Supervision):
         self._tags_at = 0.0
         self._leases = Leases(20.0, 5.0, 5.0)
         self._queues: list[str] = []
-        self._request: UUID | None = None  # of a claim whose answer has not come
+        self._requests: list[UUID] = []  # of claims whose answer has not come
 
     @property
     def leases(self) -> Leases:
@@ -81,23 +81,23 @@ class HttpSupervision(Supervision):
         self._queues = list(answer["celery_queues"])
 
     def sign_off(self) -> None:
-        """Say that it stopped, and give back a claim whose answer never came."""
-        self._post("sign-off", {"request": str(self._request)} if self._request else {})
+        """Say that it stopped, and give back claims whose answer never came."""
+        self._post("sign-off", {"requests": list(map(str, self._requests))})
 
     def celery_queues(self) -> list[str]:
         """Those of the last answer: each claim brings them along."""
         return self._queues
 
-    def claim(self) -> Assignment | None:
-        """Claim, under the same id until an answer comes."""
-        self._request = self._request or uuid7()
-        asked_at = boot_seconds()  # of this request: one that is answered again begins its lease anew
-        answer = self._post("claim", {"request": str(self._request)})
-        self._request = None
+    def claim_some(self, most: int) -> list[Assignment]:
+        """Claim, under the same ids until an answer comes: places only grow free meanwhile."""
+        self._requests = self._requests or [uuid7() for _ in range(min(most, MAX_REQUESTS))]
+        asked_at = boot_seconds()  # of this request: what is answered again begins its lease anew
+        answer = self._post("claim", {"requests": list(map(str, self._requests))})
+        self._requests = []
         self._queues = list(answer["celery_queues"])
-        given = answer["assignment"]
-        if given is None:
-            return None
+        return [self._assignment(given, asked_at) for given in answer["assignments"]]
+
+    def _assignment(self, given: Mapping[str, Any], asked_at: float) -> Assignment:
         start = msgspec.convert(given["start"], Start)
         start.api_url = self._url  # by which this machine reaches it
         return Assignment(UUID(start.run), start.attempt, given["label"], start, given["reruns"], asked_at)

@@ -124,6 +124,21 @@ def test_what_is_claimed_can_be_run_renewed_and_given_back(supervise: Made, make
     assert (run.state_type, run.attempt, run.lease_expires_at) == (StateType.SCHEDULED, 0, None)
 
 
+def test_free_places_are_claimed_for_at_once_in_the_order_of_the_line(
+    supervise: Made, make_run: Callable[..., FlowRun]
+) -> None:
+    line = [make_run().pk for _ in range(5)]
+    supervision = supervise()
+    supervision.sign_on()
+    first = supervision.claim_some(3)
+    assert [assignment.run_id for assignment in first] == line[:3]
+    assert [assignment.run_id for assignment in supervision.claim_some(3)] == line[3:]
+    assert supervision.claim_some(3) == []
+    assert len({assignment.start.journal for assignment in first}) == 3
+    assert set(FlowRun.objects.values_list("state_type", "attempt")) == {(StateType.PENDING, 1)}
+    assert supervision.renew(dict.fromkeys(line, 1)).lost == frozenset()
+
+
 def test_a_worker_hears_what_to_cancel_and_what_it_has_lost(supervise: Made, make_run: Callable[..., FlowRun]) -> None:
     supervision = supervise()
     supervision.sign_on()
@@ -192,6 +207,22 @@ def test_a_claim_whose_answer_was_lost_is_answered_again(
     assert (then.run_id, Attempt.objects.count()) == (second.pk, 2)
 
 
+def test_claims_whose_answer_was_lost_are_answered_again_together(
+    over_http: Callable[..., HttpSupervision], make_run: Callable[..., FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = [make_run().pk for _ in range(4)]
+    supervision = over_http()
+    supervision.sign_on()
+    lose_answer(supervision, monkeypatch)
+    with pytest.raises(Unreachable):
+        supervision.claim_some(3)
+    FlowRun.objects.filter(pk=line[1]).update(state_type=StateType.CANCELLED, state_name="Cancelled")
+    again = supervision.claim_some(3)
+    assert sorted(assignment.run_id for assignment in again) == [line[0], line[2]]
+    assert [assignment.run_id for assignment in supervision.claim_some(3)] == line[3:]
+    assert Attempt.objects.count() == 4
+
+
 def test_a_claim_that_ended_meanwhile_is_not_answered_with_another_run(
     over_http: Callable[..., HttpSupervision], make_run: Callable[..., FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,19 +238,20 @@ def test_a_claim_that_ended_meanwhile_is_not_answered_with_another_run(
     assert supervision.claim() is not None
 
 
-def test_signing_off_gives_back_a_claim_whose_answer_never_came_and_claims_no_more(
+def test_signing_off_gives_back_claims_whose_answer_never_came_and_claims_no_more(
     over_http: Callable[..., HttpSupervision], make_run: Callable[..., FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_run()
+    runs = [make_run(), make_run()]
     supervision = over_http()
     supervision.sign_on()
     lose_answer(supervision, monkeypatch)
     with pytest.raises(Unreachable):
-        supervision.claim()
+        supervision.claim_some(2)
     supervision.sign_off()
-    run.refresh_from_db()
-    assert (run.state_type, run.attempt) == (StateType.SCHEDULED, 0)
-    assert claims.claim(Worker.objects.get(), request=uuid7()) is None, "a request that was late"
+    for run in runs:
+        run.refresh_from_db()
+        assert (run.state_type, run.attempt) == (StateType.SCHEDULED, 0)
+    assert claims.claim_some(Worker.objects.get(), 1, requests=[uuid7()]) == [], "a request that was late"
 
 
 def test_another_team_can_neither_claim_nor_speak_for_a_worker(
@@ -237,7 +269,7 @@ def test_another_team_can_neither_claim_nor_speak_for_a_worker(
     assert theirs.renew({run.pk: 1}).lost == {run.pk}, "it was not claimed for it"
     theirs.id = ours.id
     with pytest.raises(Refused):
-        theirs._calls.post(f"{ours.id}/claim/", {"request": str(uuid7())})
+        theirs._calls.post(f"{ours.id}/claim/", {"requests": [str(uuid7())]})
     with pytest.raises(Refused, match="another team"):
         theirs._calls.post("", {**theirs._about, "id": str(ours.id)})
     assert FlowRun.objects.get().state_type == StateType.SCHEDULED
@@ -249,11 +281,13 @@ def test_what_is_said_wrong_is_refused_in_words(over_http: Callable[..., HttpSup
     supervision = over_http()
     supervision.sign_on()
     for verb, body in (
-        ("claim", {"request": "x"}),
+        ("claim", {"requests": ["x"]}),
+        ("claim", {"requests": []}),
+        ("claim", {"requests": [str(uuid7())] * 101}),
         ("renew", {"held": {"x": 1}}),
         ("renew", {"held": {str(uuid7()): 0}}),
         ("release", {"run": str(uuid7())}),
-        ("claim", {"request": str(uuid7()), "more": 1}),
+        ("claim", {"requests": [str(uuid7())], "more": 1}),
     ):
         with pytest.raises(Refused) as refused:
             supervision._calls.post(f"{supervision.id}/{verb}/", body)
