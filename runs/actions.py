@@ -22,7 +22,7 @@ from flows.schedules import Spec
 from orchestrator.sdk.names import generate_name
 from orchestrator.sdk.states import FINAL, StateType
 from runs import backfill as backfilling
-from runs import bells, scheduling
+from runs import bells, scheduled_runs, scheduling
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
 from runs.endings import settle
@@ -72,7 +72,7 @@ def create_flow_run(
     check_parameters(deployment.parameter_schema, merged)
     now = database_now()
     run = FlowRun(
-        **scheduling.inherited(deployment),
+        **scheduled_runs.inherited(deployment),
         name=(name or generate_name())[:200],
         parameters=merged,
         tags=checked_tags([*deployment.tags, *(tags or ())]),
@@ -233,7 +233,7 @@ def rerun_flow_run(run: FlowRun, *, user: User | None = None, idempotency_key: s
     check_parameters(deployment.parameter_schema, run.parameters)
     now = database_now()
     new = FlowRun(
-        **scheduling.inherited(deployment),
+        **scheduled_runs.inherited(deployment),
         name=generate_name(),
         parameters=run.parameters,
         tags=run.tags,

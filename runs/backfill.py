@@ -28,7 +28,7 @@ from flows.schedules import Spec
 from flows.tags import tagged
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import StateType
-from runs import bells, scheduling
+from runs import bells, scheduled_runs
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
 from runs.models import FlowRun, FlowRunQuerySet, Trigger
@@ -108,7 +108,7 @@ def make(
     for run in runs:
         run.tags = [*run.tags, planned.tag]
     pairs = list(zip(runs, planned.slots, strict=True))
-    made = scheduling.insert(run for run, slot in pairs if slot.skipped is None)
+    made = scheduled_runs.insert(run for run, slot in pairs if slot.skipped is None)
     made += _bring_back([run for run, slot in pairs if slot.skipped is not None])
     if made:
         bells.ring(deployment.queue)
@@ -128,7 +128,7 @@ def undo(deployment: Deployment, tag: str, user: User | None) -> list[UUID]:
     They become Skipped, as a time is that never had a run. One that is being claimed is passed over.
     """
     message = f"Its backfill was undone{f' by {user}' if user else ''} before it began."
-    return scheduling.end_waiting(made_by(deployment, tag), "Skipped", message, database_now())
+    return scheduled_runs.end_waiting(made_by(deployment, tag), "Skipped", message, database_now())
 
 
 def waiting(deployment: Deployment) -> dict[str, int]:
@@ -206,7 +206,7 @@ def _rows(
 
 
 def _run(slot: Slot, start: datetime, now: datetime, user: User | None) -> FlowRun:
-    run = scheduling.run_of(slot.schedule, slot.time, now)
+    run = scheduled_runs.run_of(slot.schedule, slot.time, now)
     run.trigger, run.priority, run.created_by, run.expected_start = Trigger.BACKFILL, PRIORITY, user, start
     run.state_message = f"Backfilled{f' by {user}' if user else ''}."
     if slot.skipped is not None:

@@ -16,8 +16,8 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from django.db import connection
-from django.db.models import Model
+from django.db import connection, connections
+from django.db.models import CharField, IntegerField, Model, TextField
 
 from runs import bounds
 from runs.models import Log, TaskRun, TaskRunAttempt
@@ -150,21 +150,71 @@ def save(rows: Sequence[Model], fields: Sequence[str]) -> None:
     if not rows:
         return
     sql, columns = _update_of(type(rows[0]), tuple(fields))
-    values = [[column.get_db_prep_save(getattr(row, column.attname), connection) for column in columns] for row in rows]
+    database = connections[connection.alias]
+    values = [[column.get_db_prep_save(getattr(row, column.attname), database) for column in columns] for row in rows]
     with connection.cursor() as cursor:
         cursor.executemany(sql, values)
 
 
 def add(row: Model) -> bool:
     """Insert a row unless its key is there; return whether that was done, and the row is locked by this transaction."""
-    columns: Any = row._meta.concrete_fields
+    sql, columns = _insert_of(type(row))
     values = [column.get_db_prep_save(column.pre_save(row, True), connection) for column in columns]
-    marks = ", ".join(["%s"] * len(columns))
-    names = _list(column.column for column in columns)
     with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {row._meta.db_table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING", values)
+        cursor.execute(sql, values)
         row._state.adding = cursor.rowcount != 1
     return not row._state.adding
+
+
+def add_missing(rows: Sequence[Model]) -> int:
+    """Insert rows of one model, passing over those that a constraint says are there; return how many were inserted.
+
+    One prepared statement: `bulk_create` makes the text of thousands of values and parses it (measured: 0.4 ms a flow
+    run more).
+    """
+    if not rows:
+        return 0
+    sql, columns = _insert_of(type(rows[0]))
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, _values(rows, columns))
+        inserted: int = cursor.rowcount
+    for row in rows:
+        row._state.adding, row._state.db = False, connection.alias
+    return inserted
+
+
+def _values(rows: Sequence[Model], columns: Sequence[Any]) -> list[list[Any]]:
+    """The values of new rows as `Model.save` would send them, without asking Django about those that stay as they are.
+
+    Most of thousands are None, texts or numbers, and asking costs more than writing them.
+    """
+    database = connections[connection.alias]  # itself: the proxy costs a look-up each time
+    getters = [
+        (attrgetter(column.attname), column.pre_save if getattr(column, "auto_now_add", False) else None)
+        for column in columns
+    ]
+    as_they_are = [isinstance(column, CharField | TextField | IntegerField) for column in columns]
+    plan = list(zip(columns, getters, as_they_are, strict=True))
+    values = []
+    for row in rows:
+        line = []
+        for column, (get, pre_save), as_it_is in plan:
+            value = pre_save(row, True) if pre_save else get(row)
+            # exactly these types: a member of an enum is another one to some drivers
+            if not (value is None or (as_it_is and type(value) in (str, int))):
+                value = column.get_db_prep_save(value, database)
+            line.append(value)
+        values.append(line)
+    return values
+
+
+@cache
+def _insert_of(model: type[Model]) -> tuple[str, list[Any]]:
+    """Return the INSERT of all columns that passes over what is there, and the columns of its values in their order."""
+    columns: list[Any] = list(model._meta.concrete_fields)
+    marks = ", ".join(["%s"] * len(columns))
+    names = _list(column.column for column in columns)
+    return f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING", columns
 
 
 @cache

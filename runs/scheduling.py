@@ -6,9 +6,9 @@ looks at the schedule again and makes the next run. So a tick that has nothing t
 many schedules there are. The rows of schedules are locked, each by one tick (SKIP LOCKED), so that two beats share the
 work; the unique constraint on (deployment, schedule, time) stands behind that.
 
-**Missed times.** A tick that looks at a schedule more than `MISSED_AFTER` after `tick_at` knows that no tick ran in
-between, and that all times from `tick_at` until now were missed, whether their runs had been made already or not. A
-run that was looked at in time and only waits for a worker is never missed. The schedule's policy decides:
+**Missed times** (`runs.missed`). A tick that looks at a schedule more than `MISSED_AFTER` after `tick_at` knows that no
+tick ran in between, and that all times from `tick_at` until now were missed, whether their runs had been made already
+or not. A run that was looked at in time and only waits for a worker is never missed. The schedule's policy decides:
 
 - latest: the last missed time runs; runs of earlier ones that wait become Skipped, others are not made. The run that
   runs says so, in its state's message until it is claimed and in the first line of its log.
@@ -24,7 +24,6 @@ long ago and whose schedule no tick has looked at since.
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,29 +32,25 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db import transaction
+from django.db.models import QuerySet
 
 from flows.models import Calendar, Catchup, Deployment, Schedule
-from flows.parameters import merge
 from flows.schedules import Spec
-from orchestrator.sdk.ids import uuid7
-from orchestrator.sdk.names import generate_name
-from orchestrator.sdk.states import StateType
-from runs import bells
+from runs import bells, bulk, missed
 from runs.announcements import announce_on_commit
 from runs.clock import database_now
 from runs.compiled import IsAny
 from runs.endings import settle
-from runs.models import MISSED_AFTER, FlowRun, Log, Trigger
-from runs.presentation import duration
+from runs.missed import Missed
+from runs.models import MISSED_AFTER, FlowRun, Trigger
+from runs.scheduled_runs import end_waiting, insert, run_of
 
 BATCH: Final = 200  # schedules a transaction
 MAX_SCHEDULES: Final = 20_000  # schedules a tick; the next tick goes on
 MAX_CAUGHT_UP: Final = 100  # runs of one schedule a tick makes under `all`
 MAX_CAUGHT_UP_TOGETHER: Final = 5000  # such runs of all schedules together, but for `MIN_CAUGHT_UP` of each
 MIN_CAUGHT_UP: Final = 5
-MAX_COUNTED: Final = 1000  # missed times are counted up to here
 LOOKAHEAD: Final = timedelta(seconds=10)  # what is due within this is always there, more than `SCHEDULE_AHEAD` or not
 _MOMENT: Final = timedelta(microseconds=1)
 
@@ -176,60 +171,25 @@ def lock(deployment: Deployment) -> list[Schedule]:
     return list(deployment.schedules.select_for_update(of=("self",)).prefetch_related("calendar").order_by("pk"))
 
 
-def inherited(deployment: Deployment) -> dict[str, Any]:
-    """The fields that each run of a deployment takes over from it."""
-    return {
-        "team_id": deployment.team_id,
-        "flow_id": deployment.flow_id,
-        "deployment": deployment,
-        "queue": deployment.queue,
-        "version": deployment.version,
-        "entrypoint": deployment.entrypoint,
-    }
-
-
 @dataclass(slots=True)
 class _Plan:
     """What is to be done for one schedule."""
 
     schedule: Schedule
     times: list[datetime] = field(default_factory=list)  #: make a run for each, if there is none
-    missed: "_Missed | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Missed:
-    """The times of a schedule that came while no tick ran."""
-
-    since: datetime  #: the first of them, or before it
-    until: datetime
-    latest: datetime
-    count: int  #: at most `MAX_COUNTED`
-    policy: str  #: latest or none
-    limit: int | None = None  #: the seconds that it was too old by, where that is why none runs
+    missed: Missed | None = None
 
 
 def _look_at(schedules: Sequence[Schedule], now: datetime, share: int = MAX_CAUGHT_UP) -> list[FlowRun]:
     """Make the runs of locked schedules, of past times at most `share` each, and move them on; return what was made."""
     plans = [plan for schedule in schedules if (plan := _plan(schedule, now, share)) is not None]
     made = insert(run_of(plan.schedule, time, now) for plan in plans for time in plan.times)
-    made += _settle([plan for plan in plans if plan.missed], now)
-    _store(schedules)
+    made += missed.settle([(plan.schedule, plan.missed) for plan in plans if plan.missed], now)
+    bulk.save(schedules, ["tick_at", "materialized_until"])
     for queue in {run.queue_id: run.queue for run in made if run.expected_start <= now and not run.is_final}.values():
         bells.ring(queue)
     _announce_teams(made)
     return made
-
-
-def _store(schedules: Sequence[Schedule]) -> None:
-    """Write how far locked schedules have come. One prepared statement: an upsert costs four times as much."""
-    columns = [Schedule._meta.get_field(name) for name in ("tick_at", "materialized_until", "id")]
-    rows = [
-        [column.get_db_prep_save(getattr(row, column.attname), connection) for column in columns] for row in schedules
-    ]
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.executemany("UPDATE flows_schedule SET tick_at = %s, materialized_until = %s WHERE id = %s", rows)
 
 
 def _plan(schedule: Schedule, now: datetime, share: int) -> _Plan | None:
@@ -242,7 +202,7 @@ def _plan(schedule: Schedule, now: datetime, share: int) -> _Plan | None:
         since = schedule.materialized_until
         late = schedule.tick_at is not None and now - schedule.tick_at > MISSED_AFTER
         if late:
-            plan.missed = _missed(spec, schedule.tick_at - _MOMENT, now)
+            plan.missed = missed.look_back(spec, schedule.tick_at - _MOMENT, now)
             since = max(since, plan.missed.until if plan.missed else since)
         if since < now and (schedule.catchup == Catchup.ALL or not late):
             plan.times += islice(_until(spec.times(since), now), share)
@@ -283,156 +243,6 @@ def _next_look(ahead: list[datetime], coming: datetime | None) -> datetime | Non
     return coming and coming - timedelta(seconds=settings.SCHEDULE_HORIZON)
 
 
-def _missed(spec: Spec, since: datetime, now: datetime) -> _Missed | None:
-    """What was missed since then and is not simply run: under `all` only what is too old for that."""
-    oldest = now - timedelta(seconds=spec.catchup_seconds) if spec.catchup_seconds else since
-    until = max(since, oldest - _MOMENT) if spec.catchup == Catchup.ALL else now
-    latest = spec.last_time(since, until) if since < until else None
-    if latest is None:
-        return None
-    count = sum(1 for _ in islice(_until(spec.times(since), latest), MAX_COUNTED))
-    if latest < oldest:
-        return _Missed(since, until, latest, count, Catchup.NONE.value, spec.catchup_seconds)
-    return _Missed(since, until, latest, count, spec.catchup)
-
-
-def _settle(plans: Sequence[_Plan], now: datetime) -> list[FlowRun]:
-    """Apply `latest` and `none` to schedules that missed times; return the runs that were made for it.
-
-    Queries: one read of the runs that the missed times have, an UPDATE for what is skipped, one for each number of
-    times missed, and the inserts.
-    """
-    outcome = _Outcome()
-    rows = _rows_of(plans)
-    for plan in plans:
-        missed = plan.missed
-        own = [run for run in rows[plan.schedule.pk] if missed.since < run.scheduled_for <= missed.until]
-        _decide(plan.schedule, missed, own, now, outcome)
-    skipped = FlowRun.objects.filter(pk__in=[run.pk for run in outcome.skipped])
-    end_waiting(skipped, "Skipped", "Missed while no scheduler ran.", now)
-    made = insert(outcome.made)
-    _say([*outcome.late, *((run, run.state_message) for run in made if not run.is_final)], now)
-    return made
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What becomes of missed times."""
-
-    made: list[FlowRun] = field(default_factory=list)
-    skipped: list[FlowRun] = field(default_factory=list)
-    late: list[tuple[FlowRun, str]] = field(default_factory=list)  #: runs that wait already, with what they say
-
-
-def _decide(schedule: Schedule, missed: _Missed, own: list[FlowRun], now: datetime, outcome: _Outcome) -> None:
-    """Add what becomes of one schedule's missed times; `own` are the runs that they have already."""
-    waiting = [run for run in own if _waits(run)]
-    latest = next((run for run in own if run.scheduled_for == missed.latest), None)
-    message = _message(missed, started=len(own) - len(waiting))
-    if missed.policy == Catchup.NONE:
-        outcome.skipped.extend(waiting)
-        if latest is None:
-            outcome.made.append(_skipped_run(schedule, missed.latest, now, message))
-        return
-    outcome.skipped.extend(run for run in waiting if run is not latest)
-    if latest is None:
-        outcome.made.append(run_of(schedule, missed.latest, now, message))
-    elif _waits(latest):
-        outcome.late.append((latest, message))
-
-
-def _rows_of(plans: Sequence[_Plan]) -> dict[UUID, list[FlowRun]]:
-    """The runs that times since the outage have already, by schedule (served by `flow_run_scheduled_once`)."""
-    by_schedule: dict[UUID, list[FlowRun]] = {plan.schedule.pk: [] for plan in plans}
-    if not plans:
-        return by_schedule
-    deployments = {plan.schedule.deployment_id for plan in plans}
-    since = min(plan.missed.since for plan in plans)
-    runs = FlowRun.objects.filter(
-        deployment__in=deployments, schedule__in=[plan.schedule.pk for plan in plans], scheduled_for__gt=since
-    )
-    for run in runs.only("schedule_id", "scheduled_for", "state_type", "attempt", "trigger"):
-        by_schedule[run.schedule_id].append(run)
-    return by_schedule
-
-
-def _waits(run: FlowRun) -> bool:
-    return run.state_type == StateType.SCHEDULED and run.attempt == 0 and run.trigger == Trigger.SCHEDULE
-
-
-def _message(missed: _Missed, started: int) -> str:
-    """What a run says about the times that were missed with its own."""
-    number = max(missed.count - started - 1, 0)
-    count = f"more than {MAX_COUNTED - 1:,}" if missed.count >= MAX_COUNTED else f"{number:,}"
-    if missed.policy == Catchup.NONE:
-        ago = f", more than {duration(missed.limit)} ago" if missed.limit else ""
-        if number == 0:
-            why = "that is too old to be run" if ago else "missed times of this schedule are not run"
-            return f"Missed while no scheduler ran{ago}; {why}."
-        were = f"This and {count} earlier time{'' if number == 1 else 's'} were"
-        return f"{were} missed while no scheduler ran{ago}; none runs."
-    if number == 0:
-        return "No scheduler ran at its time; it runs late."
-    were = "time was" if number == 1 else "times were"
-    return f"{count[:1].upper()}{count[1:]} earlier {were} missed while no scheduler ran; only the latest runs."
-
-
-def run_of(schedule: Schedule, time: datetime, now: datetime, message: str = "") -> FlowRun:
-    """The run of one time of a schedule, not yet saved; `Late` when it has something to say about that."""
-    deployment = schedule.deployment
-    return FlowRun(
-        **inherited(deployment),
-        schedule=schedule,
-        name=generate_name(),
-        parameters=merge(deployment.parameters, schedule.parameters),
-        tags=list(deployment.tags),
-        trigger=Trigger.SCHEDULE,
-        state_name="Late" if message else "Scheduled",
-        state_message=message,
-        state_time=now,
-        scheduled_for=time,
-        expected_start=time,
-    )
-
-
-def _skipped_run(schedule: Schedule, time: datetime, now: datetime, message: str) -> FlowRun:
-    run = run_of(schedule, time, now, message)
-    run.state_type, run.state_name, run.end_time = StateType.CANCELLED, "Skipped", now
-    return run
-
-
-def insert(runs: Iterable[FlowRun]) -> list[FlowRun]:
-    """Insert runs, passing over times that have one already; return those that were inserted."""
-    runs = list(runs)
-    if not runs:
-        return []
-    FlowRun.objects.bulk_create(runs, ignore_conflicts=True)
-    there = set(FlowRun.objects.filter(pk__in=[run.pk for run in runs]).values_list("pk", flat=True))
-    return [run for run in runs if run.pk in there]
-
-
-def _say(messages: Sequence[tuple[FlowRun, str]], now: datetime) -> None:
-    """Put a message into the state and the log of runs that wait. The log keeps it when the run is claimed."""
-    by_message: defaultdict[str, list[UUID]] = defaultdict(list)
-    for run, message in messages:
-        by_message[message].append(run.pk)
-    for message, ids in by_message.items():
-        FlowRun.objects.unclaimed().filter(pk__in=ids, attempt=0).update(
-            state_name="Late", state_message=message, state_time=now, revision=F("revision") + 1
-        )
-    Log.objects.bulk_create(
-        Log(
-            id=uuid7(),
-            flow_run_id=run.pk,
-            time=now,
-            level=logging.WARNING,
-            logger="orchestrator.schedule",
-            message=text,
-        )
-        for run, text in messages
-    )
-
-
 def _unclaimed(deployment: Deployment) -> Any:
     """Runs of a deployment that no worker has had."""
     return FlowRun.objects.unclaimed().filter(deployment=deployment, attempt=0)
@@ -456,24 +266,6 @@ def _skip_waiting(deployment: Deployment, running: Sequence[Schedule], now: date
     stopped = [run.pk for run in waiting.only("schedule_id") if run.schedule_id not in kept]
     message = "Its deployment or its schedule was paused or removed before it started."
     end_waiting(FlowRun.objects.filter(pk__in=stopped), "Skipped", message, now)
-
-
-def end_waiting(runs: Any, name: str, message: str, now: datetime) -> list[UUID]:
-    """End runs that still wait unclaimed (a compare-and-set), and announce them; return their ids."""
-    waiting = runs.unclaimed().filter(attempt=0)
-    ids = list(waiting.select_for_update(skip_locked=True).values_list("pk", flat=True))
-    if not ids:
-        return []
-    FlowRun.objects.filter(pk__in=ids, state_type=StateType.SCHEDULED).update(
-        state_type=StateType.CANCELLED,
-        state_name=name,
-        state_message=message,
-        state_time=now,
-        end_time=now,
-        revision=F("revision") + 1,
-    )
-    announce_on_commit(ids)
-    return ids
 
 
 def _announce_teams(runs: Iterable[FlowRun]) -> None:
