@@ -15,8 +15,9 @@ from django.db.models import F
 from orchestrator.sdk.states import StateType
 from runs.announcements import announce_on_commit
 from runs.closing import close_children
+from runs.compiled import IsAny
 from runs.endings import settle
-from runs.models import Attempt, FlowRun
+from runs.models import Attempt, FlowRun, FlowRunQuerySet
 from runs.transitions import FINAL_VALUES
 
 CANCEL_SECONDS: Final = 30  #: after which a cancellation that nobody answered is taken for done
@@ -36,19 +37,27 @@ def give_up(now: datetime) -> int:
 
     Queries and locks: runs by index `flow_run_state`, passing over those that somebody else has locked.
     """
-    asked = FlowRun.objects.filter(
-        state_type=StateType.CANCELLING, cancel_requested_at__lt=now - timedelta(seconds=CANCEL_SECONDS)
-    )
-    if not asked.exists():
+    if not some_unanswered(now):
         return 0
     with transaction.atomic():
-        runs = list(asked.defer("parameters", "tags").select_for_update(skip_locked=True).order_by("id")[:BATCH])
+        runs = list(
+            _unanswered(now).defer("parameters", "tags").select_for_update(skip_locked=True).order_by("id")[:BATCH]
+        )
         for run in runs:
             _cancel(run, now)
         ended = [*runs, *close_children(runs)]
         settle(ended)
         announce_on_commit([run.pk for run in ended])
     return len(runs)
+
+
+def _unanswered(now: datetime) -> FlowRunQuerySet:
+    return FlowRun.objects.filter(
+        state_type=StateType.CANCELLING, cancel_requested_at__lt=now - timedelta(seconds=CANCEL_SECONDS)
+    )
+
+
+some_unanswered: Final = IsAny(_unanswered)
 
 
 def _cancel(run: FlowRun, now: datetime) -> None:

@@ -14,6 +14,26 @@ from django.db.models import QuerySet
 _TRIED: Final = (datetime(2001, 2, 3, 4, 5, 6, 789, UTC), datetime(2003, 2, 1, 4, 5, 6, 789, UTC))
 
 
+class Column:
+    """One column of the rows of a query that nothing changes but the rows; its SQL is made once, at the first call.
+
+    Args:
+        build: Makes the query, which selects that column.
+    """
+
+    def __init__(self, build: Callable[[], QuerySet[Any]]) -> None:
+        self._build = build
+        self._by_vendor: dict[str, tuple[str, tuple[Any, ...]]] = {}
+
+    def __call__(self) -> list[Any]:
+        """Ask. The values are as the driver gives them: an id is a UUID on PostgreSQL, 32 digits on SQLite."""
+        if connection.vendor not in self._by_vendor:
+            self._by_vendor[connection.vendor] = self._build().query.sql_with_params()
+        with connection.cursor() as cursor:
+            cursor.execute(*self._by_vendor[connection.vendor])
+            return [value for (value,) in cursor.fetchall()]
+
+
 class IsAny:
     """Whether a query finds anything; its SQL is made once, at the first call.
 

@@ -11,10 +11,12 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from django.conf import settings
 
 from orchestrator.sdk.home import Home
+from runs.compiled import Column
 from runs.models import ConcurrencyLimit
 
 _log = logging.getLogger(__name__)
@@ -27,8 +29,10 @@ def refresh(home: Home | None = None) -> bool:
     Returns:
         Whether it was written.
     """
-    tags = ConcurrencyLimit.objects.order_by("tag").values_list("tag", flat=True).distinct()
-    return write(home or settings.HOME, tags)
+    return write(home or settings.HOME, _limited_tags())
+
+
+_limited_tags: Final = Column(lambda: ConcurrencyLimit.objects.order_by("tag").values_list("tag", flat=True).distinct())
 
 
 def write(home: Home, limited: Iterable[str]) -> bool:

@@ -10,15 +10,16 @@ from typing import Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from orchestrator.sdk.causes import Cause
 from runs import bounds, cancelling
 from runs.clock import database_now
 from runs.closing import close_children
+from runs.compiled import IsAny
 from runs.endings import settle
 from runs.ingest import announce
-from runs.models import Attempt, FlowRun, Pulse
+from runs.models import Attempt, FlowRun, FlowRunQuerySet, Pulse
 from runs.transitions import FINAL_VALUES, Report, Source, accepts, as_cancelled, crash, is_cancelling
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,9 @@ def reap(now: datetime | None = None) -> int:
     Returns:
         How many runs were ended, those included whose cancellation nobody answered (`runs.cancelling`).
 
-    Queries and locks: one row of `Pulse`; runs by index `flow_run_lease`, passing over those that somebody else has
-    locked (a lease being extended, facts being brought in), 100 in a transaction.
+    Queries and locks: one row of `Pulse`, and two looks where nothing is lost; else runs by index `flow_run_lease`,
+        passing over those that somebody else has locked (a lease being extended, facts being brought in), 100 in a
+        transaction.
     """
     now = now or database_now()
     if not _may_judge(now):
@@ -53,6 +55,8 @@ def reap(now: datetime | None = None) -> int:
 def _may_judge(now: datetime) -> bool:
     """Note that the reaper runs, and return whether it has run for long enough to judge others."""
     lease, renewal = timedelta(seconds=settings.LEASE_SECONDS), timedelta(seconds=settings.LEASE_RENEW_SECONDS)
+    if _went_on(now, renewal):
+        return True
     with transaction.atomic():
         pulse, is_new = Pulse.objects.select_for_update().get_or_create(name=PULSE, defaults={"at": now})
         if is_new:
@@ -69,8 +73,31 @@ def _may_judge(now: datetime) -> bool:
         return pulse.resumes_at is None
 
 
+def _went_on(now: datetime, renewal: timedelta) -> bool:
+    """Note that the reaper runs, where it did so a moment ago and judges: the usual case, in one statement."""
+    name, at, resumes_at = map(connection.ops.quote_name, ("name", "at", "resumes_at"))
+    adapt = connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {Pulse._meta.db_table} SET {at} = %s WHERE {name} = %s AND {resumes_at} IS NULL"
+            f" AND {at} BETWEEN %s AND %s",
+            [adapt(now), PULSE, adapt(now - renewal), adapt(now)],
+        )
+        went_on: bool = cursor.rowcount == 1
+    return went_on
+
+
+def _lapsed(now: datetime) -> FlowRunQuerySet:
+    return FlowRun.objects.filter(lease_expires_at__lt=now)
+
+
+some_lapsed: Final = IsAny(_lapsed)
+
+
 def _reap_some(now: datetime) -> set[UUID]:
-    lapsed = FlowRun.objects.filter(lease_expires_at__lt=now).defer("parameters", "tags")
+    if not some_lapsed(now):
+        return set()
+    lapsed = _lapsed(now).defer("parameters", "tags")
     with transaction.atomic():
         runs = list(lapsed.select_for_update(skip_locked=True).order_by("id")[:BATCH])
         ended = [run for run in runs if _lapse(run, now)]

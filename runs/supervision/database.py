@@ -12,9 +12,11 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
+from flows.models import WorkQueue
 from runs import claims, limits_file, workers
 from runs.announcements import announce_on_commit
 from runs.claims import Claim, Renewal
+from runs.compiled import Column
 from runs.ingester_child import IngesterChild
 from runs.launch import start_message
 from runs.models import FlowRun, Worker
@@ -54,7 +56,9 @@ class DatabaseSupervision(Supervision):
     def celery_queues(self) -> list[str]:
         """One query."""
         with _reaching():
-            return [queue.celery_queue for queue in claims.queues_of(claims.queue_ids_of(self._row)).only("pk")]
+            ids = claims.queue_ids_of(self._row)
+            served = _all_served() if ids is None else claims.queues_of(ids).values_list("pk", flat=True)
+            return [WorkQueue(pk=UUID(str(id))).celery_queue for id in served]
 
     def claim_some(self, most: int) -> list[Assignment]:
         """Claim in one transaction what stands next in line; one that cannot be told to a host is left to its lease."""
@@ -117,6 +121,9 @@ def assignment_of(claimed: Claim) -> Assignment:
     label = f"'{run.name}' of {deployment.full_name if deployment else run.flow.name}"
     reruns = deployment is not None and deployment.crash_retries > 0
     return Assignment(run.pk, claimed.attempt.number, label, start_message(claimed), reruns)
+
+
+_all_served: Final = Column(lambda: claims.queues_of(None).order_by().values_list("pk", flat=True))
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from flows.models import Flow, WorkQueue
-from runs import dispatch, overdue, scheduling
-from runs.compiled import IsAny
+from runs import cancelling, dispatch, overdue, reaper, scheduling
+from runs.compiled import Column, IsAny
 from runs.models import FlowRun
 from teams.models import Team
 
@@ -33,10 +33,31 @@ def test_answers_change_with_the_rows_and_with_the_time() -> None:
 @pytest.mark.database
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "asked", [dispatch.unheard, dispatch.soon, scheduling.some_to_look_at, overdue.some_wait, overdue.some_expect]
+    "asked",
+    [
+        dispatch.unheard,
+        dispatch.soon,
+        scheduling.some_to_look_at,
+        overdue.some_wait,
+        overdue.some_expect,
+        reaper.some_lapsed,
+        cancelling.some_unanswered,
+    ],
 )
 def test_the_questions_of_the_tick_can_be_compiled(asked: IsAny) -> None:
     assert asked(NOW) is False
+
+
+@pytest.mark.database
+@pytest.mark.django_db
+def test_a_column_is_read_anew_each_time() -> None:
+    team = Team.default()
+    names = Column(lambda: WorkQueue.objects.filter(paused=False).order_by("name").values_list("name", flat=True))
+    assert names() == []
+    WorkQueue.objects.create(team=team, name="b")
+    WorkQueue.objects.create(team=team, name="a")
+    WorkQueue.objects.create(team=team, name="c", paused=True)
+    assert names() == ["a", "b"]
 
 
 @pytest.mark.django_db
