@@ -116,9 +116,10 @@ class Rule:
             yield f"on {spoken([_day_of_month(day) for day in days.split(',')])} of the month"
         if months := named.get("BYMONTH"):
             yield "in " + spoken([f"{datetime(2000, int(month), 1):%B}" for month in months.split(",")])  # noqa: DTZ001
-        if rest := [
-            f"{name}={named[name]}" for name in ("BYYEARDAY", "BYWEEKNO", "BYSETPOS", "BYSECOND") if name in named
-        ]:
+        rest = [f"{name}={named[name]}" for name in ("BYYEARDAY", "BYWEEKNO", "BYSETPOS") if name in named]
+        if named.get("BYSECOND", "0") != "0":
+            rest.append(f"BYSECOND={named['BYSECOND']}")
+        if rest:
             yield f"({';'.join(rest)})"
         if named["FREQ"] not in {"HOURLY", "MINUTELY", "SECONDLY"}:
             hours = named.get("BYHOUR", str(self.start.hour)).split(",")

@@ -93,7 +93,7 @@ def list_calendars(as_json: bool) -> None:
 @CALENDAR
 @json_option
 def inspect(name: str, as_json: bool) -> None:
-    """Show a calendar: its days off in the coming year, and who uses it.
+    """Show a calendar: the days off that were added, those of the coming year, and who uses it.
 
     \b
       orchestrator calendar inspect france
@@ -109,7 +109,8 @@ def inspect(name: str, as_json: bool) -> None:
             ("id", found["id"]),
             ("country", "-".join(part for part in (found["country"], found["subdivision"]) if part)),
             ("weekend", ", ".join(found["weekend"])),
-            ("days off", "\n".join(f"{_day(day['date'])}  {day['name']}" for day in found["special_days"])),
+            ("added", _days(found["days_off"])),
+            ("days off", _days(found["special_days"])),
             ("working days", "\n".join(map(_day, found["working_days"]))),
             ("used by", "\n".join(found["used_by"])),
         ]
@@ -205,6 +206,10 @@ def _body(
 def _named(text: str) -> dict[str, str]:
     day, _, name = text.partition("=")
     return {"date": day.strip(), **({"name": name.strip()} if name.strip() else {})}
+
+
+def _days(found: list[dict[str, Any]]) -> str:
+    return "\n".join(f"{_day(day['date'])}  {day['name']}".rstrip() for day in found)
 
 
 def _day(text: str) -> str:

@@ -59,6 +59,9 @@ def list_limits(as_json: bool) -> None:
     if as_json:
         emit_json(found)
         return
+    if not found:
+        click.echo(f"No tag is limited yet. Limit one: {command('concurrency-limit', 'create', 'prod-database', '1')}")
+        return
     rows = [[row["tag"], _used(row), str(row["limit"]), str(row["waiting"] or "")] for row in found]
     table(("TAG", "USED", "LIMIT", "WAITING"), rows)
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -86,7 +87,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("queue", found["queue"]),
             ("limit", _limit_words(found)),
             ("isolation", found["isolation"]),
-            ("after a crash", f"runs again, {found['crash_retries']} times at most" if found["crash_retries"] else ""),
+            ("after a crash", _crash_words(found)),
             ("time limits", time_limit_words(found)),
             ("tags", ", ".join(found["tags"])),
             ("paused", Cell("yes", "yellow") if found["paused"] else ""),
@@ -101,6 +102,23 @@ def _limit_words(found: dict[str, Any]) -> str:
     if not found["limit"]:
         return ""
     return f"{found['limit']} at once; one more {'is cancelled' if found['collision'] == 'cancel' else 'waits'}"
+
+
+def _crash_words(found: dict[str, Any]) -> str:
+    return f"runs again, {found['crash_retries']} times at most" if found["crash_retries"] else ""
+
+
+def _changed_words(found: dict[str, Any], given: Iterable[str]) -> str:
+    """What a deployment's runs keep to, with what was given even where that is nothing."""
+    crash = _crash_words(found) or ("not run again" if "crash_retries" in given else "")
+    worker = found["isolation"] == "worker"
+    words = (
+        _limit_words(found) or ("no limit" if "limit" in given else ""),
+        f"isolation {found['isolation']}" if worker or "isolation" in given else "",
+        crash and f"after a crash {crash}",
+        time_limit_words(found),
+    )
+    return "; ".join([f"queue {found['queue']}", *filter(None, words)])
 
 
 @deployment.command("set")
@@ -153,8 +171,7 @@ def change(
     if as_json:
         emit_json(changed)
     else:
-        words = "; ".join(filter(None, (_limit_words(changed), time_limit_words(changed))))
-        click.echo(f"Changed {changed['name']}: queue {changed['queue']}{f', {words}' if words else ''}.")
+        click.echo(f"Changed {changed['name']}: {_changed_words(changed, body)}.")
 
 
 def _parameter_lines(found: dict[str, Any]) -> list[str]:

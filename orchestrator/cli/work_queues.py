@@ -76,10 +76,13 @@ def list_queues(as_json: bool) -> None:
     if as_json:
         emit_json(found)
         return
+    if not found:
+        click.echo(f"No work queues yet. Make one: {command('work-queue', 'create', 'warehouse', '--limit', '1')}")
+        return
     rows = [
         [
             row["name"],
-            str(row["limit"] or "none"),
+            "none" if row["limit"] is None else str(row["limit"]),
             str(row["in_progress"]),
             str(row["waiting"]),
             str(row["priority"]),

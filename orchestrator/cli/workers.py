@@ -15,7 +15,7 @@ from orchestrator.cli.local_server import find_local_server
 from orchestrator.cli.names import find_named
 from orchestrator.cli.numbers import Number
 from orchestrator.cli.options import json_option
-from orchestrator.cli.output import Cell, emit_json, exact, fields, moment, state, table
+from orchestrator.cli.output import Cell, command, emit_json, exact, fields, moment, state, table
 from orchestrator.cli.transports import HttpTransport
 
 _WHAT, _PATH = "worker", "workers/"
@@ -91,6 +91,9 @@ def list_workers(everyone: bool, as_json: bool) -> None:
     found = list(connect().each(_PATH, **({} if everyone else {"alive": "true"})))
     if as_json:
         emit_json(found)
+        return
+    if not found:
+        click.echo(f"No worker is there, so nothing runs. Start them with the server: {command('server', 'start')}")
         return
     rows = [
         [

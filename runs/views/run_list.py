@@ -62,7 +62,9 @@ class RunsPage(LivePage):
             "next": cursor and self.reader.link(cursor=cursor),
             "first": self.reader.link(cursor=None) if query.get("cursor") else None,
             "filtered": any(query.get(name) for name in _FILTERS),
-            "states": [(name, word, name in query.getlist("state")) for name, (word, _) in STATES.items()],
+            "states": [
+                (name, word, name in map(str.lower, query.getlist("state"))) for name, (word, _) in STATES.items()
+            ],
             "periods": [(name, word, name == query.get("since")) for name, (word, _) in PERIODS.items()],
             "flow_choices": lambda: Flow.objects.visible_to(user).only("id", "name").order_by("name")[:MAX_CHOICES],
             "deployment_choices": lambda: (
@@ -87,18 +89,21 @@ def chosen_runs(runs: FlowRunQuerySet, query: QueryDict, now: datetime) -> FlowR
 
 
 def narrowed(runs: QuerySet[FlowRun], query: QueryDict, now: datetime, *, is_upcoming: bool = False) -> Any:
-    """Keep the runs that a query of the list asks for; state and time are not asked of what is to come."""
-    states = [type_ for name in query.getlist("state") if name in STATES for type_ in STATES[name][1]]
-    if states and not is_upcoming:
-        runs = runs.filter(state_type__in=states)
+    """Keep the runs that a query of the list asks for; state and time are not asked of what is to come.
+
+    A value that says nothing, like a state that is none, finds nothing: what is cancelled or deleted by filter is never
+    more than was asked for.
+    """
+    names = [name.lower() for name in query.getlist("state") if name]
+    if names and not is_upcoming:
+        runs = runs.filter(state_type__in=[type_ for name in names for type_ in STATES.get(name, ("", ()))[1]])
     for name in ("flow", "deployment", "parent"):
-        if id := _uuid(query.get(name, "")):
-            runs = runs.filter(**{name: id})
+        if value := query.get(name):
+            runs = runs.filter(**{name: id}) if (id := _uuid(value)) else runs.none()
     if tag := query.get("tag"):
         runs = runs.filter(tagged(tag))
-    period = PERIODS.get(query.get("since", ""))
-    if period and not is_upcoming:
-        runs = runs.filter(expected_start__gte=now - period[1])
+    if (since := query.get("since")) and not is_upcoming:
+        runs = runs.filter(expected_start__gte=now - PERIODS[since][1]) if since in PERIODS else runs.none()
     if text := query.get("q", "").strip()[:200]:
         runs = runs.filter(Q(id=id) if (id := _uuid(text)) else Q(name__icontains=text) | Q(flow__name__icontains=text))
     return runs

@@ -27,8 +27,11 @@ def nightly(local: Cli, write: ScriptWriter) -> Cli:
 
 
 def test_calendar_is_made_used_changed_and_deleted(nightly: Cli) -> None:
-    made = nightly("calendar", "create", "france", "--country", "France", "--day-off", "2027-05-07=Bridge day")
-    assert "off on Saturday, Sunday, holidays of FR, 1 more day off" in made.stdout
+    made = nightly(
+        "calendar", "create", "france", "--country", "France",
+        "--day-off", "2027-05-07=Bridge day", "--day-off", "2099-05-07=Far away",
+    )  # fmt: skip
+    assert "off on Saturday, Sunday, holidays of FR, 2 more days off" in made.stdout
     (listed,) = nightly.json("calendar", "ls")
     assert (listed["name"], listed["country"]) == ("france", "FR")
 
@@ -36,15 +39,30 @@ def test_calendar_is_made_used_changed_and_deleted(nightly: Cli) -> None:
     assert (schedule["calendar"], schedule["on_day_off"], schedule["expression"]) == ("france", "next", "0 * * * *")
     shown = nightly("calendar", "inspect", "fra").stdout
     assert "Bridge day" in shown
+    assert "Far away" in shown
     assert "etl/nightly" in shown
 
     changed = nightly.json("calendar", "set", "france", "--working-day", "2027-05-08", "--remove", "2027-05-07")
-    assert (changed["days_off"], changed["working_days"]) == ([], ["2027-05-08"])
+    assert [day["name"] for day in changed["days_off"]] == ["Far away"]
+    assert changed["working_days"] == ["2027-05-08"]
     assert "used by the schedules of etl/nightly" in nightly("calendar", "delete", "france", "--yes", code=1).stderr
     nightly(*SCHEDULE, "set", "etl/nightly", "--calendar", "")
     nightly("calendar", "delete", "france", "--yes")
     assert nightly.json("calendar", "ls") == []
     assert "country" in nightly("calendar", "create", "x", "--country", "Utopia", code=1).stderr
+
+
+def test_setting_a_deployment_says_what_was_set(nightly: Cli) -> None:
+    def said(*options: str) -> str:
+        return str(nightly("deployment", "set", "etl/nightly", *options).stdout)
+
+    assert "after a crash runs again, 3 times at most" in said("--crash-retries", "3")
+    assert "after a crash not run again" in said("--crash-retries", "0")
+    assert "isolation worker" in said("--isolation", "worker")
+    assert "isolation process" in said("--isolation", "process")
+    assert "1 at once; one more waits" in said("--limit", "1")
+    assert "no limit" in said("--limit", "none")
+    assert said("--description", "x") == "Changed etl/nightly: queue default.\n"
 
 
 def test_schedules_are_added_numbered_changed_and_deleted(nightly: Cli) -> None:

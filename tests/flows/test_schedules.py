@@ -43,6 +43,8 @@ NOW = datetime(2026, 11, 22, 20, tzinfo=UTC)
             Spec("rrule", "FREQ=MONTHLY;BYMONTHDAY=15,-1;BYHOUR=8;BYMINUTE=0"),
             "every month on day 15 and the last day of the month at 08:00, UTC",
         ),
+        (Spec("rrule", "FREQ=DAILY;BYHOUR=6;BYMINUTE=0;BYSECOND=0"), "every day at 06:00, UTC"),
+        (Spec("rrule", "FREQ=DAILY;BYHOUR=6;BYMINUTE=0;BYSECOND=30"), "every day (BYSECOND=30) at 06:00, UTC"),
     ],
 )
 def test_schedules_are_described_in_plain_words(spec: Spec, words: str) -> None:

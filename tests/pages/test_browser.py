@@ -10,8 +10,9 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from flows.models import Schedule
+from orchestrator.sdk.ids import uuid7
 from runs.live import announce
-from runs.models import FlowRun
+from runs.models import ConcurrencyLimit, FlowRun, Slot
 from teams.models import SignInLink, User
 from tests.pages import sample
 from tests.pages.conftest import Site
@@ -61,10 +62,21 @@ def test_axe_finds_nothing_and_nothing_overflows(signed_in: Page, typical: Site,
         assert width <= 320, f"{address} is {width} px wide"
 
 
+def limit_address(run: FlowRun) -> str:
+    """The page of a limit with a long tag, on which task runs with long names hold slots and wait."""
+    limit, now = ConcurrencyLimit.objects.create(team=run.team, tag="database_" * 22, limit=1), timezone.now()
+    for granted in (now, None, None):
+        Slot.objects.create(
+            limit=limit, flow_run=run, task_run=uuid7(), task_name="load_" * 40, asked_at=now, granted_at=granted
+        )
+    return f"/concurrency-limits/{limit.id}/"
+
+
 def test_overfull_pages_fit(signed_in: Page, site: Site) -> None:
     made = sample.overfull()
     big, broken = made["big"].id, made["broken"].id
     pages = ["/", "/runs/", "/flows/", f"/flows/{made['big'].flow_id}/", f"/runs/{big}/", f"/runs/{big}/?tab=tasks"]
+    pages += ["/runs/all/delete/", limit_address(made["big"])]
     for address in [*pages, f"/runs/{broken}/", f"/runs/{broken}/?tab=parameters"]:
         open_page(signed_in, site, address)
         for pixels in (1280, 320):

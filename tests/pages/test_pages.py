@@ -154,6 +154,10 @@ def test_filters(reader: Client, made: dict[str, Any]) -> None:
     assert str(made["running"].id) in reader.get("/runs/?tag=warehouse").content.decode()
     assert "No run matches" in reader.get("/runs/?q=nothing-is-called-so").content.decode()
     assert str(made["failed"].id) in reader.get(f"/runs/?q={made['failed'].id}").content.decode()
+    assert "Failed" in reader.get("/runs/?state=FAILED").content.decode()
+    for nothing in ("?flow=flights", "?state=x", "?since=x", "?deployment=x"):
+        assert "No run matches" in reader.get(f"/runs/{nothing}").content.decode()
+        assert "No run matches" in reader.get(f"/runs/all/delete/{nothing}").content.decode()
     for odd in ("?flow=x", "?cursor=x", "?cursor=2026-01-01_x", "?state=x", "?since=x", "?from=x", "?parent=1"):
         assert reader.get(f"/runs/{odd}").status_code == 200
 
