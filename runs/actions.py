@@ -14,8 +14,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from flows import actions as flow_actions
-from flows import calendar_actions
-from flows.actions import Changes, Declaration, checked_tags
+from flows import calendar_actions, declarations
+from flows.actions import checked_tags
+from flows.declarations import Changes, Declaration
 from flows.models import Calendar, Deployment, Schedule
 from flows.parameters import check_parameters, merge
 from flows.schedules import Spec
@@ -266,12 +267,12 @@ def _fresh(run: FlowRun) -> FlowRun:
 
 
 def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[Deployment, Changes]:
-    """Make a deployment or bring it into line with what its author changed (`flows.actions.deploy`).
+    """Make a deployment or bring it into line with what its author changed (`flows.declarations.deploy`).
 
     Its upcoming runs are made anew where something changed that they carry.
     """
     with transaction.atomic():
-        deployment, changes = flow_actions.deploy(team=team, user=user, declaration=declaration)
+        deployment, changes = declarations.deploy(team=team, user=user, declaration=declaration)
         if CARRIED & changes.keys():
             scheduling.reschedule(deployment)
     return deployment, changes

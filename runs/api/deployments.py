@@ -12,7 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from flows.actions import Declaration, set_elsewhere
+from flows.declarations import Declaration, set_elsewhere
 from flows.models import Deployment, Schedule
 from flows.schedules import Spec
 from flows.year import year_ahead

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
-from flows.actions import Declaration
+from flows.declarations import Declaration
 from flows.models import Deployment, Flow, WorkQueue
 from flows.schedules import Spec
 from orchestrator.sdk.states import FINAL, StateType

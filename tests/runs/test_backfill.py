@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from flows import calendar_actions
-from flows.actions import Declaration
+from flows.declarations import Declaration
 from flows.models import Deployment
 from flows.schedules import Spec
 from orchestrator.sdk.states import StateType

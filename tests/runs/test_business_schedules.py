@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flows import calendar_actions
-from flows.actions import Declaration
+from flows.declarations import Declaration
 from flows.models import Calendar, Deployment, Schedule
 from flows.schedules import Spec
 from runs import actions, scheduling

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flows import actions as flow_actions
-from flows.actions import Declaration
+from flows.declarations import Declaration
 from flows.models import Deployment, Schedule
 from flows.schedules import Spec
 from orchestrator.sdk.states import StateType

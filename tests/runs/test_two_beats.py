@@ -15,7 +15,7 @@ from orchestrator import site; site.setup()
 from datetime import timedelta
 from django.core.management import call_command; call_command("migrate", verbosity=0)
 from django.db.models import F
-from flows.actions import Declaration
+from flows.declarations import Declaration
 from flows.models import Schedule
 from flows.schedules import Spec
 from runs import actions
