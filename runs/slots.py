@@ -115,7 +115,7 @@ def ask(question: Ask, team: Team) -> Answer:
         UnknownRun, RunEnded: Where it is limited at all.
 
     Queries and locks: one read where no tag is limited. Else the flow run's row, then the limits by id, and a count of
-    each; who waits is read only where a slot is free.
+    each; who waits is read only where a slot is free. Where nobody does, the slots are made as granted ones.
     """
     tags = {tag.strip() for tag in question.tags}
     limits = ConcurrencyLimit.objects.filter(team=team, tag__in=tags)
@@ -126,17 +126,21 @@ def ask(question: Ask, team: Team) -> Answer:
         locked = lock(limits)
         held = {slot.limit_id: slot for slot in Slot.objects.filter(task_run=question.task_run)}
         if any(slot.granted_at for slot in held.values()):
-            return _granted(slot.limit_id for slot in held.values())
+            return _granted(held, locked)
         if not locked and not held:
             return Answer(True, [], [])
         now = database_now()
-        Slot.objects.filter(pk__in=[slot.pk for slot in held.values()]).exclude(
-            listener=question.listener, attempt=question.attempt
-        ).update(listener=question.listener, attempt=question.attempt)
+        if held:
+            Slot.objects.filter(pk__in=[slot.pk for slot in held.values()]).exclude(
+                listener=question.listener, attempt=question.attempt
+            ).update(listener=question.listener, attempt=question.attempt)
+        room = _room(locked)
+        is_next = not held and all(room.values()) and not _are_waited_for(locked)
         made = [
             Slot(
                 limit=limit, flow_run_id=question.flow_run, attempt=question.attempt, task_run=question.task_run,
                 task_name=question.name[:200], listener=question.listener, asked_at=now,
+                granted_at=now if is_next else None,
             )
             for limit in locked.values()
             if limit.pk not in held
@@ -144,9 +148,10 @@ def ask(question: Ask, team: Team) -> Answer:
         Slot.objects.bulk_create(made)
         if made:
             announce_on_commit([question.flow_run])
-        room = _room(locked)
-        if all(room.values()) and question.task_run in _grant_next(locked, room, now, asking=question.task_run):
-            return _granted(locked)
+        if is_next or (
+            all(room.values()) and question.task_run in _grant_next(locked, room, now, asking=question.task_run)
+        ):
+            return _granted(locked, locked)
         return Answer(False, [], _waits(question.task_run))
 
 
@@ -157,7 +162,7 @@ def give_back(task_run: UUID, runs: QuerySet[FlowRun]) -> None:
         runs: The flow runs that the asker may speak of.
     """
     with transaction.atomic():
-        _delete(Slot.objects.filter(task_run=task_run, flow_run__in=runs))
+        _delete(_rows_of(Slot.objects.filter(task_run=task_run, flow_run__in=runs)))
 
 
 def free(
@@ -185,14 +190,13 @@ def free(
     for start in range(_MAX_IDS, len(ids), _MAX_IDS):
         slots += Slot.objects.filter(task_run__in=ids[start : start + _MAX_IDS])
     freed = [
-        slot.pk
+        (slot.pk, slot.limit_id, slot.flow_run_id)
         for slot in slots
         if slot.flow_run_id in ended
         or slot.attempt < (begun or {}).get(slot.flow_run_id, 0)
         or slot.attempt <= (task_runs or {}).get(slot.task_run, 0)
     ]
-    if freed:
-        _delete(Slot.objects.filter(pk__in=freed))
+    _delete(freed)
 
 
 def are_there() -> bool:
@@ -207,7 +211,7 @@ def sweep(now: datetime | None = None) -> None:
     if not are_there():
         return
     with transaction.atomic():
-        _delete(_left_behind())
+        _delete(_rows_of(_left_behind()))
     waited_for = Slot.objects.filter(granted_at=None).values("limit").distinct()
     for limit_id in ConcurrencyLimit.objects.filter(pk__in=waited_for).order_by("pk").values_list("pk", flat=True):
         grant([limit_id])
@@ -244,9 +248,18 @@ def _check_run(question: Ask, team: Team) -> None:
             raise UnknownRun
 
 
-def _granted(limit_ids: Iterable[UUID]) -> Answer:
-    tags = ConcurrencyLimit.objects.filter(pk__in=list(limit_ids)).order_by("tag").values_list("tag", flat=True)
-    return Answer(True, list(tags), [])
+def _granted(limit_ids: Iterable[UUID], locked: Mapping[UUID, ConcurrencyLimit]) -> Answer:
+    """The answer of one that holds slots of these limits; those that are not locked, with other tags, are read."""
+    ids = set(limit_ids)
+    tags = [locked[key].tag for key in ids & locked.keys()]
+    if others := ids - locked.keys():
+        tags += ConcurrencyLimit.objects.filter(pk__in=others).values_list("tag", flat=True)
+    return Answer(True, sorted(tags), [])
+
+
+def _are_waited_for(locked: Mapping[UUID, ConcurrencyLimit]) -> bool:
+    """Whether anybody waits for one of these limits (one query)."""
+    return Slot.objects.filter(limit__in=list(locked), granted_at=None).exists()
 
 
 def _waits(task_run: UUID) -> list[Wait]:
@@ -279,15 +292,22 @@ def counted(limits: QuerySet[ConcurrencyLimit]) -> QuerySet[ConcurrencyLimit]:
     )
 
 
-def _delete(slots: QuerySet[Slot]) -> None:
-    """Lock the limits of these slots, delete them and grant what is then free. To be called in a transaction."""
-    found = dict(slots.values_list("pk", "limit"))
-    if not found:
+def _rows_of(slots: QuerySet[Slot]) -> list[tuple[int, UUID, UUID]]:
+    """Return what `_delete` has to know of slots (one query)."""
+    return list(slots.values_list("pk", "limit", "flow_run"))
+
+
+def _delete(slots: Collection[tuple[int, UUID, UUID]]) -> None:
+    """Lock the limits of these slots, delete them and grant what is then free. To be called in a transaction.
+
+    Args:
+        slots: The id of each, of its limit and of its flow run; those that are gone when the lock is had do no harm.
+    """
+    if not slots:
         return
-    locked = lock(ConcurrencyLimit.objects.filter(pk__in=set(found.values())))
-    gone = Slot.objects.filter(pk__in=found)
-    announce_on_commit(set(gone.values_list("flow_run", flat=True)))
-    gone.delete()
+    locked = lock(ConcurrencyLimit.objects.filter(pk__in={limit for _, limit, _ in slots}))
+    Slot.objects.filter(pk__in=[key for key, *_ in slots]).delete()
+    announce_on_commit({flow_run for *_, flow_run in slots})
     _grant_next(locked, _room(locked), database_now())
 
 
@@ -344,8 +364,12 @@ def _grant_next(
                 granted += slots
                 for key in needed:
                     room[key] -= 1
+        if len(chunk) < _CHUNK:
+            break
     if again:
         transaction.on_commit(partial(_grant_again, frozenset(again)))
+    if not granted:
+        return set()
     Slot.objects.filter(pk__in=[slot.pk for slot in granted]).update(granted_at=now)
     team = {key: limit.team_id for key, limit in locked.items()}
     told = {
