@@ -280,12 +280,14 @@ def checked_name(name: str, value: Any) -> str:
 
 
 def check_texts(values: Mapping[str, Any]) -> None:
+    """Raise ValidationError for a text, by its field, that is none or longer than `LENGTHS` says."""
     for name, value in values.items():
         if not isinstance(value, str) or "\0" in value or len(value) > LENGTHS[name]:
             raise ValidationError({name: f"Write a text of at most {LENGTHS[name]:,} characters."})
 
 
 def check_values(deployment: Deployment) -> None:
+    """Raise ValidationError (`parameters.<name>`) for values that the flow does not take."""
     check_parameters(deployment.parameter_schema, deployment.parameters, partial=True)
 
 
@@ -308,6 +310,7 @@ def _check_name_is_free(deployment: Deployment) -> None:
 
 
 def locked_deployment(deployment: Deployment) -> Deployment:
+    """Lock a deployment's row and read it anew, with flow, team and queue. In a transaction."""
     # NO KEY: a tick that inserts runs of it while it waits for nothing else must not wait for this lock.
     locked = Deployment.objects.select_for_update(of=("self",), no_key=True)
     return locked.select_related("flow", "team", "queue").get(pk=deployment.pk)
