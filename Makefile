@@ -27,11 +27,13 @@ help:  ## List the targets
 venv: $(STAMP)  ## Make .venv with the pinned dependencies and this checkout in it
 
 # uv installs in seconds; where it cannot reach the package index, pip does the same in a minute.
+# Some processes never write bytecode, such as those that send by Apprise: they need a third of the time with it.
 $(STAMP): pyproject.toml requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; PYTHON=/path/to/python names one." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install $(UV_PIN)
-	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes -r requirements-dev.txt \
+	$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --python $(BIN)/python \
+		--require-hashes -r requirements-dev.txt \
 		|| $(PIP) install --require-hashes -r requirements-dev.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
