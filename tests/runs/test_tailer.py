@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from orchestrator.drill.parts import die_with_parent
 from orchestrator.sdk.boot import this_boot
 from orchestrator.sdk.events import AnyFact, Ended, Header, encode
 from orchestrator.sdk.home import Home
@@ -60,6 +61,7 @@ class House:
                 env=self.environment,
                 text=True,
                 stderr=errors,
+                preexec_fn=die_with_parent,  # a test run that is killed leaves none of them
                 **options,
             )
         self.processes.append(process)
