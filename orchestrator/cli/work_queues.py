@@ -82,7 +82,7 @@ def list_queues(as_json: bool) -> None:
     rows = [
         [
             row["name"],
-            "none" if row["limit"] is None else str(row["limit"]),
+            str(row["limit"] or "none"),
             str(row["in_progress"]),
             str(row["waiting"]),
             str(row["priority"]),

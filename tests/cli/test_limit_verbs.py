@@ -28,9 +28,3 @@ def test_a_limit_is_made_shown_changed_reset_and_deleted(local: Cli) -> None:
 def test_empty_lists_say_what_to_type(local: Cli) -> None:
     assert "orchestrator concurrency-limit create prod-database 1" in local(LIMIT, "ls").stdout
     assert "orchestrator server start" in local("worker", "ls").stdout
-
-
-def test_a_queue_that_runs_nothing_is_not_listed_as_unlimited(local: Cli) -> None:
-    local("work-queue", "create", "closed", "--limit", "0")
-    (line,) = [line for line in local("work-queue", "ls").stdout.splitlines() if line.startswith("closed")]
-    assert line.split()[:2] == ["closed", "0"]
