@@ -122,12 +122,13 @@ def _read_attempt(lines: list[dict], evidence: Evidence) -> None:
 def most_at_once(spans: Iterable[Span]) -> tuple[int, list[Span]]:
     """Return how many of these were under way at once at the most, and which these were (a sweep line).
 
-    A span that ends when another begins does not meet it.
+    A span that ends when another begins does not meet it; one without length, killed in its first line, meets none.
     """
     edges = sorted(
         (
             (time, kind, index, span)
             for index, span in enumerate(spans)
+            if span.begin < span.end
             for time, kind in ((span.begin, 1), (span.end, 0))
         ),
         key=lambda edge: edge[:3],

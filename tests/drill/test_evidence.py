@@ -73,6 +73,10 @@ def test_the_sweep_line_counts_as_a_look_at_every_instant_does() -> None:
     assert most_at_once([]) == (0, [])
 
 
+def test_a_task_that_was_killed_in_its_first_line_is_not_under_way_ever_after() -> None:
+    assert most_at_once([span(1, 1), span(2, 3)])[0] == 1
+
+
 def test_a_seed_decides_what_fails_when_and_every_kind_once_before_any_twice() -> None:
     names = list(faults.FAULTS)
     planned = faults.plan(random.Random(3), names, 180, 2.5)
