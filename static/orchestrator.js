@@ -47,6 +47,14 @@
     }
   }
 
+  // In the bar of a narrow screen. `scrollIntoView` would also make it the place where the Tab key begins.
+  function showWhereWeAre() {
+    const current = one(".nav[aria-current]"), bar = current?.parentElement;
+    if (!bar) return;
+    const here = current.getBoundingClientRect(), seen = bar.getBoundingClientRect();
+    bar.scrollLeft += Math.max(0, here.right - seen.right) - Math.max(0, seen.left - here.left);
+  }
+
   // --- Changing a part of the page in place: what is the same stays, with its focus and selection ---
 
   const keyOf = (node) => (node.nodeType === 1 ? node.id || node.dataset.key || null : null);
@@ -325,7 +333,7 @@
   window.addEventListener("pageshow", (event) => { if (event.persisted) live.begin(); });
 
   beButtons();
-  one(".nav[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // in the bar of a narrow screen
+  showWhereWeAre();
   tellTimeZone();
   setInterval(countOn, 1000);
   countOn();

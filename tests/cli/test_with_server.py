@@ -185,7 +185,8 @@ def test_why_and_many_runs_by_a_filter(remote: Cli, deployment: Deployment, runn
     assert (deployment.late_after_seconds, deployment.deadline_seconds, deployment.on_deadline) == (300, 7200, "cancel")
     remote("deployment", "run", "etl_job/nightly", "--name", "stuck-owl")
     said = remote("flow-run", "why", "stuck-owl").stdout
-    assert "stuck-owl is Scheduled. No worker has served “default”" in said
+    assert "stuck-owl is Scheduled. No worker was ever started." in said
+    assert "orchestrator worker start --queue default" in said
     assert re.search(r"Workers +BLOCKS", said)
     many = ("flow-run", "cancel", "--filter", "deployment=etl_job/nightly", "--filter", "state=SCHEDULED")
     refused = remote(*many, code=2)
