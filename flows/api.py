@@ -5,9 +5,10 @@ from typing import Any
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import mixins, viewsets
+from rest_framework import mixins
 
 from flows.models import Flow, slug_of
+from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer
 from orchestrator.paging import KeysetPagination
 
@@ -41,7 +42,7 @@ class FlowFilter(filters.FilterSet):
         return flows.filter(slug=slug_of(value))
 
 
-class _Owned(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):
+class _Owned(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSet):
     """Rows of the teams that the user is a member of."""
 
     pagination_class = ByName

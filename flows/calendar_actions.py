@@ -21,10 +21,13 @@ from flows.calendars import (
 )
 from flows.models import Calendar, Deployment, slug_of
 from teams.models import Team, User
+from teams.rights import Level
+from teams.verbs import verb
 
 _FIELDS = ("name", "country", "subdivision", "weekend", "days_off", "working_days")
 
 
+@verb("calendar.create", Level.EDIT)
 def create_calendar(team: Team, *, name: str, user: User | None = None, **values: Any) -> Calendar:
     """Make a calendar: `country`, `subdivision`, `weekend`, `days_off` and `working_days` as in `change_calendar`.
 
@@ -78,6 +81,7 @@ def change_calendar(calendar: Calendar, *, user: User | None = None, **changes: 
         return _save_calendar(Calendar.objects.select_for_update().get(pk=calendar.pk), changes)
 
 
+@verb("calendar.delete", Level.EDIT)
 def delete_calendar(calendar: Calendar, *, user: User | None = None) -> None:
     """Delete a calendar. Raises ValidationError while a schedule has it."""
     with transaction.atomic():

@@ -2,10 +2,12 @@
 
 from functools import cached_property
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
 from django.utils.timezone import now
+from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from flows.calendars import BusinessCalendar
 from orchestrator.sdk.ids import uuid7
@@ -19,19 +21,87 @@ def slug_of(name: str) -> str:
     return name.replace("_", "-")
 
 
+def _as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 class OwnedQuerySet(models.QuerySet[Any]):
     """Reads of what a team owns."""
 
+    #: By a model that can be shared, the field of this one that holds its id.
+    shared_by: ClassVar[dict[str, str]] = {}
+
     def visible_to(self, user: User) -> "OwnedQuerySet":
-        """Rows of the teams that this user is a member of.
+        """Rows of the teams that this user is a member of, and those that are shared with them.
 
         The ids stand in the query: for one team, which most people are in, both databases then read a list along its
         index. With a subquery SQLite would sort all rows of the team.
         """
-        if user.is_superuser:
+        if user.sees_everything:
             return self
+        if (deployment := user.confinement.deployment) is not None:
+            return self.of_deployment(deployment).filter(self._allowed(user))
+        return self.filter(self._allowed(user))
+
+    def listed_for(self, user: User) -> "OwnedQuerySet":
+        """Rows that this user may see, of the team that they look at, if they chose one of several."""
+        rows = self.visible_to(user)
+        return rows.filter(team=user.chosen_team) if user.chosen_team else rows
+
+    def of_deployment(self, deployment: UUID) -> "OwnedQuerySet":
+        """What a token for one deployment reaches: nothing, where a model is not about deployments."""
+        field = self.shared_by.get("deployment")
+        return self.filter(**{field: deployment}) if field else self.none()
+
+    def _allowed(self, user: User) -> models.Q:
+        if user.is_superuser:
+            return models.Q()
         ids = user.team_ids
-        return self.filter(team=ids[0]) if len(ids) == 1 else self.filter(team__in=ids)
+        allowed = models.Q(team=ids[0]) if len(ids) == 1 else models.Q(team__in=ids)
+        for model, field in self.shared_by.items():
+            if shared := user.shares.get(model):
+                allowed |= models.Q(**{f"{field}__in": list(shared)})
+        return allowed
+
+
+class FlowQuerySet(OwnedQuerySet):
+    """Reads of flows."""
+
+    shared_by: ClassVar = {"flow": "id"}
+
+    def of_deployment(self, deployment: UUID) -> "FlowQuerySet":
+        """The flow of that deployment."""
+        return self.filter(deployments=deployment)
+
+    def named(self, text: str) -> "FlowQuerySet":
+        """Flows of this id or name; `_` and `-` are alike."""
+        id = _as_uuid(text)
+        return self.filter(id=id) if id else self.filter(slug=slug_of(text))
+
+
+class DeploymentQuerySet(OwnedQuerySet):
+    """Reads of deployments."""
+
+    shared_by: ClassVar = {"deployment": "id", "flow": "flow"}
+
+    def named(self, text: str) -> "DeploymentQuerySet":
+        """Deployments of this id, flow-name/deployment-name or own name; `_` and `-` are alike."""
+        if id := _as_uuid(text):
+            return self.filter(id=id)
+        flow, slash, name = text.rpartition("/")
+        found = self.filter(slug=slug_of(name))
+        return found.filter(flow__slug=slug_of(flow)) if slash else found
+
+
+class ScheduleQuerySet(models.QuerySet["Schedule"]):
+    """Reads of schedules."""
+
+    def visible_to(self, user: User) -> "ScheduleQuerySet":
+        """Those of deployments that this user may see."""
+        return self.filter(deployment__in=Deployment.objects.visible_to(user)).select_related("deployment__team")
 
 
 class Flow(models.Model):
@@ -44,13 +114,18 @@ class Flow(models.Model):
     description = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = OwnedQuerySet.as_manager()
+    objects = FlowQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["team", "slug"], name="flow_team_slug")]
+        permissions: ClassVar = [("run_flow", "Can run flow")]
 
     def __str__(self) -> str:
         return self.name
+
+    def shared_as(self) -> dict[str, UUID]:
+        """The objects by whose shares it is reached."""
+        return {"flow": self.pk}
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Keep the slug beside the name."""
@@ -173,10 +248,13 @@ class Deployment(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
 
-    objects = OwnedQuerySet.as_manager()
+    objects = DeploymentQuerySet.as_manager()
+    unversioned: ClassVar = frozenset({"declared", "slug", "created_by"})
+    parts: ClassVar = ("schedules",)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["flow", "slug"], name="deployment_flow_slug")]
+        permissions: ClassVar = [("run_deployment", "Can run deployment")]
         indexes: ClassVar = [
             # the tick: which time limits there are
             models.Index(
@@ -203,6 +281,10 @@ class Deployment(models.Model):
         """Keep the slug beside the name."""
         self.slug = slug_of(self.name)
         super().save(*args, **kwargs)
+
+    def shared_as(self) -> dict[str, UUID]:
+        """The objects by whose shares it is reached."""
+        return {"deployment": self.pk, "flow": self.flow_id}
 
     @property
     def full_name(self) -> str:
@@ -308,6 +390,9 @@ class Schedule(models.Model):
         help_text="When the tick has to look at it next: its first time not yet due. Empty: never.",
     )
 
+    objects = ScheduleQuerySet.as_manager()
+    unversioned: ClassVar = frozenset({"materialized_until", "tick_at"})
+
     class Meta:
         indexes: ClassVar = [
             # the tick: schedules whose runs have to be materialized
@@ -316,3 +401,69 @@ class Schedule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.expression} ({self.timezone})"
+
+    @property
+    def team(self) -> Team:
+        """Whose it is: its deployment's (reads that)."""
+        return self.deployment.team
+
+    @property
+    def team_id(self) -> UUID:
+        """The id of the team whose it is (reads the deployment)."""
+        return self.deployment.team_id
+
+    def shared_as(self) -> dict[str, UUID]:
+        """The objects by whose shares it is reached: its deployment's."""
+        return self.deployment.shared_as()
+
+
+class FlowUserPermission(UserObjectPermissionBase):
+    """A flow, with all that belongs to it, shared with a person."""
+
+    content_object = models.ForeignKey(Flow, on_delete=models.CASCADE)
+
+    class Meta(UserObjectPermissionBase.Meta):
+        default_permissions = ()
+
+
+class FlowGroupPermission(GroupObjectPermissionBase):
+    """A flow, with all that belongs to it, shared with a team."""
+
+    content_object = models.ForeignKey(Flow, on_delete=models.CASCADE)
+
+    class Meta(GroupObjectPermissionBase.Meta):
+        default_permissions = ()
+
+
+class DeploymentUserPermission(UserObjectPermissionBase):
+    """A deployment with its runs, shared with a person."""
+
+    content_object = models.ForeignKey(Deployment, on_delete=models.CASCADE)
+
+    class Meta(UserObjectPermissionBase.Meta):
+        default_permissions = ()
+
+
+class DeploymentGroupPermission(GroupObjectPermissionBase):
+    """A deployment with its runs, shared with a team."""
+
+    content_object = models.ForeignKey(Deployment, on_delete=models.CASCADE)
+
+    class Meta(GroupObjectPermissionBase.Meta):
+        default_permissions = ()
+
+
+class Webhook(models.Model):
+    """A secret address that runs a deployment, its request's body made into parameters; one for each deployment."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    deployment = models.OneToOneField(Deployment, on_delete=models.CASCADE, related_name="webhook")
+    digest = models.CharField(max_length=64, unique=True)
+    prefix = models.CharField(max_length=12)
+    mapping = models.JSONField(default=dict, help_text="By parameter: where its value is in the body.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.deployment} ({self.prefix}…)"

@@ -35,6 +35,8 @@ from notifications.policies import (
 )
 from runs.actions import CONFLICT
 from teams.models import User
+from teams.rights import Level
+from teams.verbs import verb
 
 __all__ = [
     "CONFLICT",
@@ -64,6 +66,7 @@ MAX_MUTE: Final = timedelta(days=90)
 _MAX_REASON: Final = 200
 
 
+@verb("message.send_again", Level.RUN, always=True)
 def send_again(message: Message, *, user: User | None) -> Message:
     """Have a message sent once more, whatever became of it; the answers so far are kept.
 
@@ -88,6 +91,7 @@ def send_again(message: Message, *, user: User | None) -> Message:
     return message
 
 
+@verb("deployment.mute", Level.EDIT)
 def mute(deployment: Deployment, *, user: User | None, until: datetime, reason: str = "") -> Mute:
     """Tell nothing of a deployment's runs until a time, at most 90 days ahead. Muting again sets another time.
 
@@ -104,6 +108,7 @@ def mute(deployment: Deployment, *, user: User | None, until: datetime, reason: 
         return Mute.objects.update_or_create(deployment=deployment, defaults=values)[0]
 
 
+@verb("deployment.unmute", Level.EDIT, always=True)
 def unmute(deployment: Deployment, *, user: User | None) -> None:
     """Tell of a deployment's runs again, from now on. Of one that is not muted: nothing happens."""
     Mute.objects.filter(deployment=deployment).delete()

@@ -7,3 +7,7 @@ class NotificationsConfig(AppConfig):
     """Configuration of the notifications app."""
 
     name = "notifications"
+
+    def ready(self) -> None:
+        """Register the check of the permission matrix: with this app, every address is there."""
+        from orchestrator import door  # noqa: F401  it reads models, which are loaded after apps

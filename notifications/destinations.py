@@ -15,6 +15,8 @@ from notifications.models import Delivery, Destination, Message
 from notifications.transports import TRANSPORTS, Answer, Transport, transport
 from orchestrator.encryption import Secret, Unreadable
 from teams.models import Team, User
+from teams.rights import Level
+from teams.verbs import verb
 
 MAX_NAME: Final = 100
 MAX_ADDRESS: Final = 2_000
@@ -24,6 +26,7 @@ _COMPARED: Final = 200  # destinations of a kind, newest first, among which an a
 _log = logging.getLogger(__name__)
 
 
+@verb("destination.create", Level.EDIT)
 def create_destination(
     team: Team, *, user: User | None, name: str = "", kind: str, address: str, secret: str = ""
 ) -> tuple[Destination, str]:
@@ -57,6 +60,7 @@ def create_destination(
     return made, sender.shown_once(config)
 
 
+@verb("destination.change", Level.EDIT)
 def change_destination(
     destination: Destination,
     *,
@@ -93,6 +97,7 @@ def change_destination(
     return destination, once
 
 
+@verb("destination.pause", Level.EDIT)
 def pause_destination(destination: Destination, *, user: User | None) -> Destination:
     """Send nothing there any more; what comes up waits until it is resumed."""
     Destination.objects.filter(pk=destination.pk, paused_at=None).update(paused_at=timezone.now())
@@ -100,6 +105,7 @@ def pause_destination(destination: Destination, *, user: User | None) -> Destina
     return destination
 
 
+@verb("destination.resume", Level.EDIT)
 def resume_destination(destination: Destination, *, user: User | None) -> Destination:
     """Send there again, what waited first; failures before are forgotten."""
     with transaction.atomic():
@@ -109,6 +115,7 @@ def resume_destination(destination: Destination, *, user: User | None) -> Destin
     return destination
 
 
+@verb("destination.delete", Level.EDIT)
 def delete_destination(destination: Destination, *, user: User | None) -> None:
     """Delete a destination, and with it what waits to be sent there. What was sent stays on the record."""
     with transaction.atomic():
@@ -116,6 +123,7 @@ def delete_destination(destination: Destination, *, user: User | None) -> None:
         Destination.objects.filter(pk=destination.pk).delete()
 
 
+@verb("destination.dismiss_notice", Level.EDIT)
 def dismiss_notice(destination: Destination, *, user: User | None) -> Destination:
     """Take the notice that it was paused since it kept failing off the site."""
     Destination.objects.filter(pk=destination.pk, notice_dismissed_at=None).update(notice_dismissed_at=timezone.now())
@@ -123,6 +131,7 @@ def dismiss_notice(destination: Destination, *, user: User | None) -> Destinatio
     return destination
 
 
+@verb("destination.test", Level.EDIT, always=True, atomic=False)
 def test_destination(destination: Destination, *, user: User | None) -> Answer:
     """Send a test there now, whatever its state, and return what the service said. Nothing else waits for it.
 

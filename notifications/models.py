@@ -51,6 +51,11 @@ class Destination(models.Model):
     lease_expires_at = models.DateTimeField(null=True, editable=False)
 
     objects = OwnedQuerySet.as_manager()
+    #: What sending writes there.
+    unversioned: ClassVar = frozenset({
+        "failures", "refusals", "failing_since", "retry_at", "last_answer", "last_answer_at", "gave_up",
+        "tell_admins_at", "admins_told_at", "notice_dismissed_at", "lease_holder", "lease_expires_at",
+    })  # fmt: skip
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["team", "name"], name="destination_team_name")]
@@ -91,6 +96,7 @@ class Policy(models.Model):
     )
 
     objects = OwnedQuerySet.as_manager()
+    parts: ClassVar = ("destinations",)
 
     class Meta:
         verbose_name = "notification policy"

@@ -18,6 +18,8 @@ from notifications.transports import Answer
 from orchestrator.sdk.states import StateType
 from runs.models import FlowRun
 from teams.models import Team, User
+from teams.rights import Level
+from teams.verbs import verb
 
 FIELDS: Final = (
     "name", "events", "flows", "deployments", "tags", "message", "log_lines", "timezone", "burst_limit",
@@ -27,6 +29,7 @@ _LOOKED_AT: Final = 200  # newest runs, among which one that a policy matches is
 _SENDERS: Final = 8
 
 
+@verb("notification_policy.create", Level.EDIT)
 def create_policy(
     team: Team,
     *,
@@ -82,6 +85,7 @@ def create_policy(
     return policy
 
 
+@verb("notification_policy.change", Level.EDIT)
 def update_policy(policy: Policy, *, user: User | None, **changes: Any) -> Policy:
     """Change fields of a policy, `destinations` among them; what waits for a destination that it left is dropped.
 
@@ -105,16 +109,19 @@ def update_policy(policy: Policy, *, user: User | None, **changes: Any) -> Polic
     return policy
 
 
+@verb("notification_policy.pause", Level.EDIT)
 def pause_policy(policy: Policy, *, user: User | None) -> Policy:
     """Have it match nothing until it is resumed; what waits is still sent."""
     return _set_paused(policy, True)
 
 
+@verb("notification_policy.resume", Level.EDIT)
 def resume_policy(policy: Policy, *, user: User | None) -> Policy:
     """Have it match again, from now on."""
     return _set_paused(policy, False)
 
 
+@verb("notification_policy.delete", Level.EDIT)
 def delete_policy(policy: Policy, *, user: User | None) -> None:
     """Delete a policy, and with it what waits to be sent. What was sent stays on the record."""
     with transaction.atomic():
@@ -122,6 +129,7 @@ def delete_policy(policy: Policy, *, user: User | None) -> None:
         Policy.objects.filter(pk=policy.pk).delete()
 
 
+@verb("notification_policy.test", Level.EDIT, always=True, atomic=False)
 def test_policy(
     policy: Policy,
     *,

@@ -30,11 +30,13 @@ def read_bounded(stream: Any, most: int) -> bytes:
 
 
 class BoundedJSONParser(JSONParser):
-    """JSON of at most `MAX_JSON_BYTES`."""
+    """JSON of at most `most` bytes."""
+
+    most = MAX_JSON_BYTES
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: dict[str, Any] | None = None) -> Any:
         """Return the value. Raises ParseError on bad JSON, TooLarge on too much of it."""
-        return super().parse(io.BytesIO(read_bounded(stream, MAX_JSON_BYTES)), media_type, parser_context)
+        return super().parse(io.BytesIO(read_bounded(stream, self.most)), media_type, parser_context)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -61,4 +63,5 @@ class ReadSerializer(serializers.ModelSerializer[Any]):
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.DateTimeField: UTCDateTimeField,
+        models.EmailField: serializers.CharField,  # where it is empty it is of no format
     }

@@ -6,6 +6,7 @@ A value that cannot be used raises ImproperlyConfigured, whose message names the
 import contextlib
 import ctypes
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -17,8 +18,18 @@ from django.core.exceptions import ImproperlyConfigured
 from orchestrator.sdk.home import Home
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_SECRETS = ("DATABASE_URL", "BROKER_URL", "API_TOKEN", "EMAIL_URL", "SECRET_KEY", "SECRET_KEY_FALLBACKS")
+_SECRETS = (
+    "DATABASE_URL",
+    "BROKER_URL",
+    "API_TOKEN",
+    "EMAIL_URL",
+    "OIDC_CLIENT_SECRET",
+    "SECRET_KEY",
+    "SECRET_KEY_FALLBACKS",
+)
 _PR_SET_DUMPABLE = 4
+_SECONDS_IN = {"second": 1, "minute": 60, "hour": 3600}
+_RATE = re.compile(rf"([1-9][0-9]{{0,8}})/({'|'.join(_SECONDS_IN)})")
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -46,6 +57,16 @@ def whole_number(name: str, default: int, meaning: str, minimum: int = 0) -> int
     if not value.isdecimal() or int(value) < minimum:
         raise ImproperlyConfigured(f"ORCHESTRATOR_{name}: {value!r}; write {meaning}, {minimum} or more.")
     return int(value)
+
+
+def rate(name: str, default: str) -> tuple[int, int]:
+    """Return a variable such as 50/second as how many in how many seconds; (0, 0) for `none`."""
+    value = text(name, default)
+    if value == "none":
+        return 0, 0
+    if not (found := _RATE.fullmatch(value)):
+        raise ImproperlyConfigured(f"ORCHESTRATOR_{name}: {value!r}; write a number such as 20000/minute, or none.")
+    return int(found[1]), _SECONDS_IN[found[2]]
 
 
 def time_zone(name: str) -> str:

@@ -83,6 +83,7 @@ def unknown_address(request: HttpRequest, **_kwargs: Any) -> HttpResponseBase:
             pass
         else:
             if match.func is not unknown_address:
+                request.resolver_match = match  # the door asks by its name
                 return match.func(request, *match.args, **match.kwargs)
     message = f"There is nothing at {request.path}. The addresses are listed at /api/docs/."
     return JsonResponse({"code": "not_found", "message": message}, status=404)

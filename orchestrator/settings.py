@@ -13,6 +13,7 @@ from orchestrator.environment import (
     keep_private,
     listing,
     log_level,
+    rate,
     secret_key,
     text,
     time_zone,
@@ -20,6 +21,7 @@ from orchestrator.environment import (
     whole_number,
 )
 from orchestrator.sdk.home import home
+from orchestrator.single_sign_on import single_sign_on
 
 site.activate()
 keep_private()
@@ -49,6 +51,11 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "channels",
     "django_htmx",
     "django_celery_beat",
@@ -70,8 +77,13 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "teams.sign_in.sessions.LastSeenMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "teams.middleware.OriginMiddleware",
+    "teams.middleware.ChosenTeamMiddleware",
+    "orchestrator.door.DoorMiddleware",
     "teams.middleware.ReaderTimeZoneMiddleware",
     "orchestrator.refusals.RefusalMiddleware",
 ]
@@ -101,7 +113,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "teams.User"
 ANONYMOUS_USER_NAME = None
 GUARDIAN_MONKEY_PATCH_USER = False
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "guardian.backends.ObjectPermissionBackend"]
+AUTHENTICATION_BACKENDS = ["teams.sign_in.backend.PeopleBackend", "guardian.backends.ObjectPermissionBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -113,11 +125,44 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 X_FRAME_OPTIONS = "DENY"
+
+# Signing in. Nobody signs up: accounts come from administrators, invitations and single sign-on.
+ACCOUNT_ADAPTER = "teams.sign_in.adapters.PeopleAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_REAUTHENTICATION_METHODS = ["password", "mfa"]
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {
+    "login": "60/m/ip",  # posts of the sign-in page, whatever comes of them
+    "login_failed": "10/m/ip,5/5m/key",  # failed ones, from an address and to an account
+    "reset_password": "10/m/ip,3/10m/key",
+    "reset_password_from_key": "10/m/ip",
+    "change_password": "5/m/user",
+    "reauthenticate": "10/m/user",
+}
+MFA_ADAPTER = "teams.sign_in.adapters.SecondFactorAdapter"
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses are not what people sign in by alone
+MFA_TOTP_ISSUER = "Orchestrator"
+MFA_TOTP_TOLERANCE = 1
+SINGLE_SIGN_ON = single_sign_on()  # ORCHESTRATOR_OIDC_…
+SOCIALACCOUNT_ADAPTER = "teams.sign_in.adapters.SingleSignOnAdapter"
+SOCIALACCOUNT_PROVIDERS = SINGLE_SIGN_ON.as_providers() if SINGLE_SIGN_ON else {}
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_LOGIN_ON_GET = True  # the button is a link; what comes back is tied to the session that it began in
+# How many reverse proxies stand in front of the site: so many of X-Forwarded-For's last addresses were written by them.
+TRUSTED_PROXIES = whole_number("TRUSTED_PROXIES", 0, "how many reverse proxies are in front of the site")
 
 # Mail: smtp://user:password@host:587/?from=orchestrator@example.com (STARTTLS; tls=none for none) or smtps://…
 _mail = email_server()
@@ -204,6 +249,21 @@ CHANNEL_LAYERS = {
     },
 }
 
+CACHES = {
+    "default": {
+        "BACKEND": "orchestrator.cache.SharedCache",
+        "LOCATION": f"unix://{_socket}" if _over_socket else BROKER_URL,
+        "KEY_PREFIX": "orchestrator",
+        "OPTIONS": {
+            "serializer": "orchestrator.cache.JsonSerializer",
+            "socket_connect_timeout": 1.0,
+            "socket_timeout": 1.0,
+        },
+    },
+}
+# How many requests a token (a signed-in person, an address) may make of the API: 20000/minute, 50/second, none.
+API_RATE = rate("API_RATE", "20000/minute")
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "runs.authentication.RunTokenAuthentication",
@@ -214,7 +274,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["runs.api.access.IsAllowed"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["orchestrator.bodies.BoundedJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "orchestrator.openapi.Described",
+    "DEFAULT_THROTTLE_CLASSES": ["orchestrator.rates.CallerRate"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "orchestrator.paging.KeysetPagination",
     "EXCEPTION_HANDLER": "orchestrator.problems.problem_response",
@@ -229,6 +290,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "orchestrator.openapi.with_problems",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "EventEnum": "notifications.events.Event",
         "OnOverrunEnum": "flows.models.OnOverrun",
@@ -249,6 +314,7 @@ SCHEDULE_AHEAD = 5  # … and how many of each schedule at most
 PERIODIC_JOBS = {  # celery-beat's schedule, by the names of its entries: the job, and how often it is done
     "tick": ("runs.jobs.tick", TICK_SECONDS),
     "notifications": ("notifications.jobs.sweep", 2),  # behind the bells; what is to be tried again
+    "housekeeping": ("teams.jobs.sweep", 3600),
 }
 LATE_AFTER_SECONDS = whole_number(
     "LATE_AFTER_SECONDS", 60, "how long after its time a run that has not begun is Late", minimum=1

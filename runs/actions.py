@@ -29,6 +29,8 @@ from runs.clock import database_now
 from runs.endings import settle
 from runs.models import FlowRun, Trigger
 from teams.models import Team, User
+from teams.rights import Level
+from teams.verbs import verb
 
 CONFLICT = "conflict"  # the code of a ValidationError about the state that a run is in
 RETRYABLE = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
@@ -37,6 +39,7 @@ CARRIED = {"parameters", "tags", "queue", "version", "entrypoint", "schedules"}
 _MAX_KEY = 200
 
 
+@verb("flow_run.create", Level.RUN)
 def create_flow_run(
     deployment: Deployment,
     *,
@@ -117,6 +120,7 @@ def _run_of_key(deployment: Deployment, key: str | None) -> FlowRun | None:
     return run
 
 
+@verb("flow_run.cancel", Level.RUN)
 def cancel_flow_run(run: FlowRun, *, user: User | None = None, because: str = "") -> FlowRun:
     """Cancel a run: at once where no process has it, else ask its process to stop (CANCELLING).
 
@@ -173,6 +177,7 @@ def cancel_flow_run(run: FlowRun, *, user: User | None = None, because: str = ""
     return run
 
 
+@verb("flow_run.retry", Level.RUN)
 def retry_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
     """Continue the same run as its next attempt, which the claim counts.
 
@@ -216,6 +221,7 @@ def retry_flow_run(run: FlowRun, *, user: User | None = None) -> FlowRun:
     return _fresh(run)
 
 
+@verb("flow_run.rerun", Level.RUN)
 def rerun_flow_run(run: FlowRun, *, user: User | None = None, idempotency_key: str | None = None) -> FlowRun:
     """Make a new run with the same parameters and tags, of the same deployment as it is now.
 
@@ -266,6 +272,7 @@ def _fresh(run: FlowRun) -> FlowRun:
     return FlowRun.objects.select_related("flow", "deployment__flow").get(pk=run.pk)
 
 
+@verb("deployment.deploy", Level.EDIT)
 def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[Deployment, Changes]:
     """Make a deployment or bring it into line with what its author changed (`flows.declarations.deploy`).
 
@@ -278,6 +285,7 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
     return deployment, changes
 
 
+@verb("deployment.change", Level.EDIT)
 def update_deployment(deployment: Deployment, *, user: User | None = None, **changes: Any) -> Deployment:
     """Change fields of a deployment (`flows.actions.update_deployment`); its upcoming runs follow."""
     with transaction.atomic():
@@ -289,6 +297,7 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
     return deployment
 
 
+@verb("deployment.duplicate", Level.EDIT)
 def duplicate_deployment(
     deployment: Deployment, *, name: str, parameters: Mapping[str, Any] | None = None, user: User | None = None
 ) -> Deployment:
@@ -296,6 +305,7 @@ def duplicate_deployment(
     return flow_actions.duplicate_deployment(deployment, name=name, parameters=parameters, user=user)
 
 
+@verb("deployment.pause", Level.EDIT)
 def pause_deployment(deployment: Deployment, *, user: User | None = None) -> Deployment:
     """Stop its schedules: upcoming runs go, and those that are due but wait for a worker are Skipped."""
     with transaction.atomic():
@@ -304,6 +314,7 @@ def pause_deployment(deployment: Deployment, *, user: User | None = None) -> Dep
     return deployment
 
 
+@verb("deployment.resume", Level.EDIT)
 def resume_deployment(deployment: Deployment, *, user: User | None = None) -> Deployment:
     """Let its schedules make runs again, from now on; what would have run meanwhile is not caught up."""
     with transaction.atomic():
@@ -313,6 +324,7 @@ def resume_deployment(deployment: Deployment, *, user: User | None = None) -> De
     return deployment
 
 
+@verb("deployment.delete", Level.EDIT)
 def delete_deployment(deployment: Deployment, *, user: User | None = None) -> None:
     """Delete a deployment, its schedules and upcoming runs; what waits for a worker is cancelled, what ran stays."""
     with transaction.atomic():
@@ -320,6 +332,7 @@ def delete_deployment(deployment: Deployment, *, user: User | None = None) -> No
         flow_actions.delete_deployment(deployment, user=user)
 
 
+@verb("deployment.set_schedules", Level.EDIT, always=True)
 def set_schedules(deployment: Deployment, specs: Sequence[Spec], *, user: User | None = None) -> list[Schedule]:
     """Give a deployment these schedules and no others. Raises ValidationError by `schedules.<index>.<field>`."""
     with transaction.atomic():
@@ -330,6 +343,7 @@ def set_schedules(deployment: Deployment, specs: Sequence[Spec], *, user: User |
     return schedules
 
 
+@verb("schedule.add", Level.EDIT)
 def add_schedule(deployment: Deployment, spec: Spec, *, user: User | None = None) -> Schedule:
     """Give a deployment one more schedule. Raises ValidationError by field."""
     with transaction.atomic():
@@ -338,6 +352,7 @@ def add_schedule(deployment: Deployment, spec: Spec, *, user: User | None = None
     return schedule
 
 
+@verb("schedule.change", Level.EDIT)
 def change_schedule(schedule: Schedule, *, user: User | None = None, **changes: Any) -> Schedule:
     """Change fields of a schedule (those of `Spec`; `active` pauses it alone). Raises ValidationError by field."""
     with transaction.atomic():
@@ -346,6 +361,7 @@ def change_schedule(schedule: Schedule, *, user: User | None = None, **changes: 
     return schedule
 
 
+@verb("schedule.delete", Level.EDIT)
 def delete_schedule(schedule: Schedule, *, user: User | None = None) -> None:
     """Delete a schedule and its upcoming runs."""
     with transaction.atomic():
@@ -354,6 +370,7 @@ def delete_schedule(schedule: Schedule, *, user: User | None = None) -> None:
         scheduling.reschedule(deployment)
 
 
+@verb("calendar.change", Level.EDIT)
 def change_calendar(calendar: Calendar, *, user: User | None = None, **changes: Any) -> Calendar:
     """Change a calendar (`flows.calendar_actions.change_calendar`); upcoming runs of its schedules are made anew."""
     with transaction.atomic():
@@ -370,6 +387,7 @@ def plan_backfill(
     return backfilling.plan(deployment, backfilling.chosen(deployment, schedule), start, end)
 
 
+@verb("deployment.backfill", Level.EDIT, always=True)
 def backfill(
     deployment: Deployment,
     *,
@@ -398,6 +416,7 @@ def backfill(
         return backfilling.make(deployment, backfilling.chosen(deployment, schedule), start, end, user)
 
 
+@verb("deployment.undo_backfill", Level.EDIT, always=True)
 def undo_backfill(deployment: Deployment, tag: str, *, user: User | None = None) -> int:
     """Leave out what has not begun of a backfill (`Backfill.tag`); return how many runs. What began goes on.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.core import signing
@@ -12,6 +12,8 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from runs.models import Attempt
+from teams.models import Team
+from teams.rights import Level
 
 PREFIX: Final = "orun_"
 FACTS_AFTER_END: Final = timedelta(days=1)
@@ -29,6 +31,11 @@ class RunPrincipal:
     is_superuser = False
     is_staff = False
     is_anonymous = False
+
+    def level_on(self, row: Any) -> Level:
+        """What it may do in its team: what an operator may, since its team's flows run one another."""
+        team_id = row.pk if isinstance(row, Team) else row.team_id
+        return Level.RUN if team_id == self.attempt.flow_run.team_id else Level.NONE
 
 
 def run_token(attempt: Attempt) -> str:

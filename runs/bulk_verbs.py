@@ -22,6 +22,7 @@ from orchestrator.paging import read_time
 from runs import actions, deleting
 from runs.models import FlowRun, FlowRunQuerySet
 from teams.models import User
+from teams.rights import Refused
 
 MAX_RUNS: Final = 200
 MAX_SECONDS: Final = 4.0
@@ -100,6 +101,8 @@ def apply(
             made = VERBS[verb](run, user, key)
         except ValidationError as error:
             outcome.refused.append(Refusal(run.pk, run.name, " ".join(error.messages)))
+        except Refused as refusal:
+            outcome.refused.append(Refusal(run.pk, run.name, str(refusal)))
         except FlowRun.DoesNotExist:
             outcome.refused.append(Refusal(run.pk, run.name, "It was deleted meanwhile."))
         else:

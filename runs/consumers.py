@@ -28,6 +28,7 @@ from django.utils import timezone
 from orchestrator.refusals import UNSTORABLE
 from runs.log_window import inserts, last_ids, window
 from runs.views.live_page import LivePage, Reader
+from teams.acting import apply_choice
 from teams.middleware import COOKIE
 
 log = logging.getLogger(__name__)
@@ -166,6 +167,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         user = get_user(request)
         if not user.is_authenticated:
             raise PermissionError
+        apply_choice(user, request.session)
         try:
             parts = urlsplit(self._address)
             match = resolve(parts.path)

@@ -7,11 +7,14 @@ from django.db import transaction
 
 from runs.models import FINAL_TYPES, FlowRun, Log, ResourceSample, Slot, TaskRun, TaskRunAttempt
 from teams.models import User
+from teams.rights import Level
+from teams.verbs import verb
 
 CONFLICT: Final = "conflict"  # as `actions.CONFLICT`
 MAX_SUBFLOWS: Final = 10_000  # of one run, deleted with it
 
 
+@verb("flow_run.delete", Level.EDIT, always=True)
 def delete_flow_run(run: FlowRun, *, user: User | None = None) -> int:
     """Delete a run that has ended: its task runs, logs, attempts, samples, deliveries, slots, and its subflows' runs.
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
@@ -38,7 +39,9 @@ class Trigger(models.TextChoices):
 
 
 class FlowRunQuerySet(OwnedQuerySet):
-    """Reads of flow runs."""
+    """Reads of flow runs. Whoever reaches a deployment or a flow reaches its runs; runs have no shares of their own."""
+
+    shared_by: ClassVar = {"deployment": "deployment", "flow": "flow"}
 
     def newest_first(self) -> "FlowRunQuerySet":
         """The order of every list of runs: by the time a run is or was due, newest first; the id breaks ties."""
@@ -176,6 +179,10 @@ class FlowRun(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def shared_as(self) -> dict[str, UUID | None]:
+        """The objects by whose shares it is reached: its deployment's and its flow's."""
+        return {"deployment": self.deployment_id, "flow": self.flow_id}
+
     @property
     def is_final(self) -> bool:
         """Whether the run has ended."""
@@ -196,7 +203,9 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
 
     def visible_to(self, user: User) -> "WorkerQuerySet":
         """Those that serve a team of this user's; a server's own serve every team."""
-        return self if user.is_superuser else self.filter(Q(team=None) | Q(team__in=user.team_ids))
+        if user.confinement.deployment is not None:
+            return self.none()
+        return self if user.sees_everything else self.filter(Q(team=None) | Q(team__in=user.team_ids))
 
 
 class Worker(models.Model):

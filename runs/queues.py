@@ -10,11 +10,14 @@ from flows.models import DEFAULT_QUEUE, WorkQueue
 from runs import bells
 from runs.models import FlowRun
 from teams.models import Team, User
+from teams.rights import Level
+from teams.verbs import verb
 
 _FIELDS = ("name", "description", "limit", "priority")
 _MAX_PRIORITY = 1_000
 
 
+@verb("work_queue.create", Level.EDIT)
 def create_queue(team: Team, *, name: str, user: User | None = None, **values: Any) -> WorkQueue:
     """Make a queue, with `description`, `limit` and `priority` as in `change_queue`. A server's workers serve it.
 
@@ -24,6 +27,7 @@ def create_queue(team: Team, *, name: str, user: User | None = None, **values: A
     return _save(WorkQueue(team=team), {"name": name, **values})
 
 
+@verb("work_queue.change", Level.EDIT)
 def change_queue(queue: WorkQueue, *, user: User | None = None, **changes: Any) -> WorkQueue:
     """Change a queue, and wake a worker: there may be room now.
 
@@ -42,6 +46,7 @@ def change_queue(queue: WorkQueue, *, user: User | None = None, **changes: Any) 
     return queue
 
 
+@verb("work_queue.pause", Level.EDIT)
 def pause_queue(queue: WorkQueue, *, user: User | None = None) -> WorkQueue:
     """Let no worker take runs from it; what runs goes on."""
     WorkQueue.objects.filter(pk=queue.pk).update(paused=True)
@@ -49,6 +54,7 @@ def pause_queue(queue: WorkQueue, *, user: User | None = None) -> WorkQueue:
     return queue
 
 
+@verb("work_queue.resume", Level.EDIT)
 def resume_queue(queue: WorkQueue, *, user: User | None = None) -> WorkQueue:
     """Let workers take its runs again, and wake one at once."""
     with transaction.atomic():
@@ -58,6 +64,7 @@ def resume_queue(queue: WorkQueue, *, user: User | None = None) -> WorkQueue:
     return queue
 
 
+@verb("work_queue.delete", Level.EDIT)
 def delete_queue(queue: WorkQueue, *, user: User | None = None) -> None:
     """Delete a queue that nothing uses. Raises ValidationError for the default one, and while something uses it."""
     with transaction.atomic():

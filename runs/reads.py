@@ -215,11 +215,11 @@ def up_next(runs: FlowRunQuerySet, now: datetime, most: int) -> list[FlowRun]:
 
 
 def flows_by_activity(user: User, now: datetime) -> QuerySet[Flow]:
-    """Flows, that of the newest run first, each with `last_run_at` (an index seek a flow)."""
+    """Flows that this user looks at, that of the newest run first, each with `last_run_at` (an index seek a flow)."""
     newest = FlowRun.objects.filter(flow=OuterRef("pk"), expected_start__lte=now).newest_first()
     last = Subquery(newest.values("expected_start")[:1])
     return (
-        Flow.objects.visible_to(user)
+        Flow.objects.listed_for(user)
         .annotate(last_run_at=last)
         .order_by(F("last_run_at").desc(nulls_last=True), "name")
     )

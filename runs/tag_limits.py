@@ -12,11 +12,14 @@ from runs.announcements import announce_on_commit
 from runs.grants import Grant, tell_on_commit
 from runs.models import ConcurrencyLimit, Slot
 from teams.models import Team, User
+from teams.rights import Level
+from teams.verbs import verb
 
 CONFLICT: Final = "conflict"
 _MAX_TAG: Final = 200
 
 
+@verb("concurrency_limit.create", Level.ADMIN)
 def create_limit(team: Team, *, tag: str, limit: int, user: User | None = None) -> ConcurrencyLimit:
     """Limit how many task runs with a tag run at once in a team. Those that run already go on, and are not counted.
 
@@ -39,6 +42,7 @@ def create_limit(team: Team, *, tag: str, limit: int, user: User | None = None) 
     return made
 
 
+@verb("concurrency_limit.change", Level.ADMIN)
 def change_limit(limit: ConcurrencyLimit, *, value: int, user: User | None = None) -> ConcurrencyLimit:
     """Allow another number at once. Who holds a slot over a lower limit goes on; a higher one starts who waits.
 
@@ -55,6 +59,7 @@ def change_limit(limit: ConcurrencyLimit, *, value: int, user: User | None = Non
     return locked
 
 
+@verb("concurrency_limit.reset", Level.ADMIN, always=True)
 def reset_limit(limit: ConcurrencyLimit, *, user: User | None = None) -> int:
     """Free every slot that is held, whoever holds it, and grant to those that wait.
 
@@ -71,6 +76,7 @@ def reset_limit(limit: ConcurrencyLimit, *, user: User | None = None) -> int:
     return freed
 
 
+@verb("concurrency_limit.delete", Level.ADMIN)
 def delete_limit(limit: ConcurrencyLimit, *, user: User | None = None) -> None:
     """Limit a tag no longer: who waits for nothing else begins at once."""
     with transaction.atomic():

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from runs.api.webhooks import HookView
 from runs.views import (
     backfill_page,
     calendar_pages,
@@ -13,6 +14,7 @@ from runs.views import (
     run_log,
     run_verbs,
     schedule_forms,
+    webhook_page,
 )
 from runs.views.deployment_page import DeploymentPage
 from runs.views.flow_pages import DeploymentsPage, FlowPage, FlowsPage
@@ -58,6 +60,8 @@ urlpatterns: list[URLPattern] = [
         backfill_page.undo,
         name="deployment-backfill-undo",
     ),
+    path("deployments/<uuid:deployment_id>/webhook/", webhook_page.page, name="deployment-webhook"),
+    path("hooks/<str:secret>/", HookView.as_view(), name="hook"),
     path("calendars/", calendar_pages.index, name="calendars"),
     path("calendars/new/", calendar_pages.add, name="calendar-new"),
     path("calendars/preview/", calendar_pages.preview, name="calendar-preview"),

@@ -1,13 +1,23 @@
-"""Verbs on users and their API tokens: called alike by the command line, the API and the admin."""
+"""Verbs on users, service accounts and their API tokens: called alike by pages, command line, API and admin."""
 
+import re
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.text import slugify
 
-from teams.models import ApiToken, Membership, Role, Team, User
+from teams import audit, members
+from teams.models import ApiToken, Membership, Role, Scope, Team, User
+from teams.rights import OF_SCOPE, Confinement, Level, Refused, administers_site, require, require_site_admin
+from teams.sign_in import people
+from teams.sign_in.sessions import end_sessions
+
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
+_TAKEN = "A user with that username already exists."
 
 
 def create_user(
@@ -16,8 +26,9 @@ def create_user(
     password: str | None = None,
     email: str = "",
     team: Team | None = None,
-    role: Role = Role.EDITOR,
+    role: Role | str = Role.EDITOR,
     is_admin: bool = False,
+    user: User | None = None,
 ) -> User:
     """Make a user and a member of a team.
 
@@ -25,69 +36,208 @@ def create_user(
         password: Without one the user signs in by a one-time link, or by a password that is set later.
         team: The default team when none is named.
         is_admin: Whether the user administers the whole site, and so all teams.
+        user: Who asks: an administrator of the named team; for anything else, of the site. None: the site itself.
 
     Raises:
-        ValidationError: By `username`, `email` or `password`: a name that is taken or cannot be one, a weak password.
+        ValidationError: By `username`, `email`, `password` or `role`: a name that is taken or cannot be one, a weak
+            password.
+        Refused: The asker may not.
     """
-    user = User(username=username, email=email, is_staff=is_admin, is_superuser=is_admin)
+    if team is None or is_admin:
+        require_site_admin(user, "Making users without naming a team, or administrators,")
+    team = team or Team.default()
+    require(user, Level.ADMIN, team)
+    if role not in Role.values:
+        raise ValidationError({"role": f"There is no role {role!r}; there are: {', '.join(Role.values)}."})
+    person = User(username=username, email=email, is_staff=is_admin, is_superuser=is_admin)
     if password is None:
-        user.set_unusable_password()
+        person.set_unusable_password()
     else:
-        _use_password(user, password)
-    user.full_clean(exclude=["password"])
+        _use_password(person, password)
+    person.full_clean(exclude=["password"])
     try:
         with transaction.atomic():
-            user.save()
-            role = Role.ADMIN if is_admin else role
-            Membership.objects.create(user=user, team=team or Team.default(), role=role)
+            person.save()
+            people.keep_email(person, is_proven=administers_site(user))
+            members.join(person, team, Role.ADMIN if is_admin else Role(role))
+            changes = {"role": (None, str(Role.ADMIN if is_admin else role)), "site administrator": (None, is_admin)}
+            audit.record(user, "user.create", person, changes, team=team)
     except IntegrityError:  # another request was first
-        raise ValidationError({"username": "A user with that username already exists."}) from None
-    return user
+        raise ValidationError({"username": _TAKEN}) from None
+    return person
 
 
-def set_password(user: User, password: str) -> User:
+def create_service_account(
+    team: Team, name: str, *, role: Role | str = Role.OPERATOR, user: User | None = None
+) -> User:
+    """Make an account of a team that no person signs in to: it has tokens alone. It is called `name@team`.
+
+    Raises:
+        ValidationError: `name` or `role`.
+        Refused: The asker does not administer the team.
+    """
+    require(user, Level.ADMIN, team)
+    if not _ACCOUNT.fullmatch(name):
+        raise ValidationError({"name": "Write 1 to 50 letters, digits, dots, hyphens or underscores."})
+    if role not in Role.values:
+        raise ValidationError({"role": f"There is no role {role!r}; there are: {', '.join(Role.values)}."})
+    account = User(username=f"{name}@{slugify(team.name) or team.pk}", service_of=team)
+    account.set_unusable_password()
+    try:
+        account.full_clean(exclude=["password"])
+        with transaction.atomic():
+            account.save()
+            members.join(account, team, Role(role))
+            audit.record(user, "service_account.create", account, {"role": (None, str(role))}, team=team)
+    except (ValidationError, IntegrityError):
+        raise ValidationError({"name": f"There is an account {account.username} already."}) from None
+    return account
+
+
+def set_password(person: User, password: str, *, user: User | None = None) -> User:
     """Give a user a new password; sessions that were begun with the old one end.
 
     Raises:
-        ValidationError: `password`: it is too short, too common or too like the user's name.
+        ValidationError: `password`: it is too short, too common or too like the user's name; it is a service account.
+        Refused: The asker is neither that person nor a site administrator.
     """
-    _use_password(user, password)
-    user.save(update_fields=["password"])
-    return user
+    if user is None or user.pk != person.pk:
+        require_site_admin(user, "Setting somebody's password")
+    if person.service_of_id is not None:
+        raise ValidationError({"password": "A service account cannot sign in; make it a token."})
+    _use_password(person, password)
+    with transaction.atomic():
+        person.save(update_fields=["password"])
+        audit.record(user, "user.set_password", person, {"password": (audit.SECRET, audit.SECRET)})
+    return person
 
 
-def deactivate_user(user: User) -> User:
-    """Keep a user out: sessions and tokens stop at once, what the user made stays."""
-    User.objects.filter(pk=user.pk).update(is_active=False)
-    user.is_active = False
-    return user
+def deactivate_user(person: User, *, user: User | None = None) -> User:
+    """Keep a user out: sessions and tokens stop at once, what the user made stays. Doing it twice is harmless.
+
+    Raises:
+        ValidationError: Nobody would be left who administers the site.
+        Refused: The asker administers neither the site nor, for a service account, its team.
+    """
+    _require_over(user, person, "Deactivating people")
+    with transaction.atomic():
+        if person.is_superuser:
+            admins = User.objects.select_for_update().filter(is_superuser=True, is_active=True).order_by("pk")
+            if [admin.pk for admin in admins] == [person.pk]:
+                raise ValidationError(f"{person} is the last administrator of the site. Name another one first.")
+        if User.objects.filter(pk=person.pk, is_active=True).update(is_active=False):
+            audit.record(user, "user.deactivate", person, {"active": (True, False)}, team=person.service_of_id)
+        end_sessions(person)
+    person.is_active = False
+    return person
+
+
+def reactivate_user(person: User, *, user: User | None = None) -> User:
+    """Let a user in again, with the tokens that have not expired. Raises Refused as `deactivate_user`."""
+    _require_over(user, person, "Reactivating people")
+    with transaction.atomic():
+        if User.objects.filter(pk=person.pk, is_active=False).update(is_active=True):
+            audit.record(user, "user.reactivate", person, {"active": (False, True)}, team=person.service_of_id)
+    person.is_active = True
+    return person
 
 
 def create_token(
-    name: str, user: User, *, team: Team | None = None, expires_at: datetime | None = None
+    name: str,
+    owner: User,
+    *,
+    user: User | None = None,
+    team: Team | None = None,
+    scope: Scope | str | None = None,
+    deployment: Any = None,
+    expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
-    """Make an API token that acts as this user, for one team.
+    """Make an API token that acts as its owner, for one team.
+
+    Whoever asks with a token gets none that may more, reaches further or lives longer than that one.
 
     Args:
-        team: The first team that the user joined when none is named (for a site administrator, the default one).
-        expires_at: Aware; None: never.
+        owner: Whose rights it has: the asker's own; those of a service account of a team that the asker administers;
+            a site administrator may make one for anybody.
+        team: For which team it makes things: without one the deployment's, if the owner is in it, else the first
+            team that they joined (for a site administrator, the default one).
+        scope: What it may do at most. Empty: what its owner may. None: as much as the asker may pass on.
+        deployment: The one (a row) that it reaches, with its flow and runs; None: all that the owner reaches.
+        expires_at: Aware; None: never, or with the token that it was asked for with.
 
     Returns:
         The row, and the secret, which is not kept.
 
     Raises:
-        ValidationError: `name`, `expires_at` or `team`.
+        ValidationError: `name`, `scope`, `deployment`, `expires_at`, `user` or `team`.
+        Refused: The asker may not make tokens for the owner, or passes on more than they have.
     """
+    _require_tokens_of(user, owner)
+    has = user.confinement if user is not None else Confinement()
     if not name.strip() or len(name) > 100:
         raise ValidationError({"name": "Write what the token is for, in 1 to 100 characters."})
     if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError({"expires_at": "Write a time to come."})
-    return ApiToken.issue(name=name.strip(), user=user, team=_team_for(user, team), expires_at=expires_at)
+    if scope is None:
+        scope = "" if has.most >= Level.ADMIN else Scope(has.most.name.lower())
+    if scope not in OF_SCOPE:
+        raise ValidationError({"scope": f"There is no scope {scope!r}; there are: {', '.join(Scope.values)}."})
+    if not owner.is_active:
+        raise ValidationError({"user": f"{owner} is deactivated."})
+    if deployment is not None and owner.level_on(deployment) < Level.READ:
+        raise ValidationError({"deployment": f"{owner} may not see {deployment}."})
+    reach = has.deployment if deployment is None else deployment.pk
+    expires_at = has.until if expires_at is None else expires_at
+    if OF_SCOPE[scope] > has.most or has.deployment not in (None, reach):
+        raise Refused("A token cannot make one that may more than itself.")
+    if has.until is not None and (expires_at is None or expires_at > has.until):
+        raise Refused("A token cannot make one that outlives it.")
+    if team is None and deployment is not None and deployment.team_id in owner.roles:
+        team = deployment.team
+    team = _team_for(owner, team)
+    with transaction.atomic():
+        token, secret = ApiToken.issue(
+            name=name.strip(), user=owner, team=team, scope=scope, deployment=reach, created_by=user,
+            expires_at=expires_at,
+        )  # fmt: skip
+        changes = {
+            "user": (None, owner.username),
+            "scope": (None, str(scope) or "all"),
+            "deployment": (None, getattr(deployment, "full_name", reach)),
+            "expires": (None, expires_at),
+        }
+        audit.record(user, "token.create", token, {name: pair for name, pair in changes.items() if pair[1]})
+    return token, secret
 
 
-def revoke_token(token: ApiToken) -> None:
-    """Make a token useless at once. Revoking twice is harmless."""
-    ApiToken.objects.filter(pk=token.pk).delete()
+def revoke_token(token: ApiToken, *, user: User | None = None) -> None:
+    """Make a token useless at once. Revoking twice is harmless. Raises Refused, as `create_token` does."""
+    _require_tokens_of(user, token.user)
+    with transaction.atomic():
+        if ApiToken.objects.filter(pk=token.pk).delete()[0]:
+            audit.record(user, "token.revoke", token, {"user": (token.user.username, None)})
+
+
+def _require_over(user: User | None, person: User, deed: str) -> None:
+    """Raise Refused unless the asker decides on this account."""
+    if person.service_of is None:
+        require_site_admin(user, deed)
+    else:
+        require(user, Level.ADMIN, person.service_of)
+
+
+def _require_tokens_of(user: User | None, owner: User) -> None:
+    """Raise Refused unless the asker may make and revoke tokens of this owner."""
+    if user is None:
+        return
+    if user.confinement.most < Level.RUN:
+        raise Refused("Making and revoking tokens is beyond the scope of this token. Make one with --scope run.")
+    if user.pk == owner.pk or administers_site(user):
+        return
+    if owner.service_of is not None:
+        require(user, Level.ADMIN, owner.service_of)
+        return
+    raise Refused("Making and revoking tokens of other people takes a site administrator.")
 
 
 def _use_password(user: User, password: str) -> None:

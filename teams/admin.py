@@ -2,10 +2,14 @@
 
 from typing import Any
 
-from django.contrib import admin
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -15,8 +19,10 @@ from django.utils.http import urlencode
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from teams import actions
+from teams import actions, audit, members
 from teams.models import ApiToken, Membership, Team, User
+from teams.rights import administers_site
+from teams.sign_in import people
 
 
 def sign_in_first(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -32,6 +38,22 @@ admin.site.site_header = "Orchestrator"
 admin.site.site_title = "Orchestrator"
 admin.site.index_title = "Administration"
 admin.site.unregister(Group)  # roles belong to memberships
+for row in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken, UserSession):
+    admin.site.unregister(row)  # the sign-in library's own; people have pages for what is theirs
+
+
+def save_memberships(request: HttpRequest, formset: Any) -> None:
+    """Save a formset of memberships through the verbs; what they refuse is said, and the rest is kept."""
+    formset.save(commit=False)
+    kept = [*formset.new_objects, *(row for row, _ in formset.changed_objects)]
+    for row in [*kept, *formset.deleted_objects]:
+        try:
+            if row in kept:
+                members.set_role(row.team, row.user, row.role, user=request.user)
+            else:
+                members.remove_member(row.team, row.user, user=request.user)
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
 
 
 class MembershipInline(TabularInline):
@@ -40,6 +62,18 @@ class MembershipInline(TabularInline):
     model = Membership
     extra = 0
     autocomplete_fields = ("user", "team")
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        """A row that is there keeps its user and team: to move somebody, delete it and add another."""
+        made = super().get_formset(request, obj, **options)
+
+        class Kept(made):  # type: ignore[valid-type,misc]
+            def add_fields(self, form: ModelForm, index: int | None) -> None:
+                super().add_fields(form, index)
+                if form.instance.pk is not None:
+                    form.fields["team" if self.fk.name == "user" else "user"].disabled = True
+
+        return Kept
 
 
 @admin.register(User)
@@ -64,12 +98,31 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
         return self.inlines if obj else ()
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
-        """Make users through the verb that the command line uses."""
+        """Make, deactivate and change users as the command line does: checked, and written down."""
         if change:
+            before = User.objects.get(pk=obj.pk)
+            active, obj.is_active = obj.is_active, before.is_active
             super().save_model(request, obj, form, change)
+            said = [name for name in form.changed_data if name not in {"is_active", "password"}]
+            changes = {name: (getattr(before, name, None), form.cleaned_data.get(name)) for name in said}
+            if changes:
+                audit.record(request.user, "user.change", obj, changes)
+            if active != before.is_active:
+                act = actions.reactivate_user if active else actions.deactivate_user
+                try:
+                    act(obj, user=request.user)
+                except ValidationError as error:
+                    messages.error(request, " ".join(error.messages))
+            if "email" in form.changed_data:
+                people.keep_email(obj, is_proven=administers_site(request.user))
             return
-        made = actions.create_user(obj.username, password=form.cleaned_data.get("password1") or None, email=obj.email)
+        password = form.cleaned_data.get("password1") or None
+        made = actions.create_user(obj.username, password=password, email=obj.email, user=request.user)
         obj.__dict__.update(made.__dict__)
+
+    def save_formset(self, request: HttpRequest, form: ModelForm, formset: Any, change: bool) -> None:
+        """Change memberships as the pages do."""
+        save_memberships(request, formset)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Whoever leaves is made inactive: what they made keeps its author."""
@@ -83,6 +136,18 @@ class TeamAdmin(ModelAdmin):
     list_display = ("name", "created_at")
     search_fields = ("name",)
     inlines = (MembershipInline,)
+
+    def save_model(self, request: HttpRequest, obj: Team, form: ModelForm, change: bool) -> None:
+        """Make and rename teams as the pages do."""
+        if change:
+            members.rename_team(Team.objects.get(pk=obj.pk), obj.name, user=request.user)
+            return
+        made = members.create_team(obj.name, user=request.user)
+        obj.__dict__.update(made.__dict__)
+
+    def save_formset(self, request: HttpRequest, form: ModelForm, formset: Any, change: bool) -> None:
+        """Change memberships as the pages do."""
+        save_memberships(request, formset)
 
 
 @admin.register(ApiToken)
@@ -103,9 +168,9 @@ class ApiTokenAdmin(ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: ApiToken) -> None:
         """Revoke it."""
-        actions.revoke_token(obj)
+        actions.revoke_token(obj, user=request.user)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         """Revoke them."""
         for token in queryset:
-            actions.revoke_token(token)
+            actions.revoke_token(token, user=request.user)

@@ -7,7 +7,9 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from teams import audit
 from teams.models import ApiToken, User, fingerprint
+from teams.rights import OF_SCOPE, Confinement
 
 #: A key of the WSGI environ that no HTTP header can set: headers arrive as HTTP_…, as text.
 IN_PROCESS = "orchestrator.in_process"
@@ -30,6 +32,8 @@ class TokenAuthentication(BaseAuthentication):
         now = timezone.now()
         if token.last_used_at is None or now - token.last_used_at > _USED_EVERY:
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        token.user.confinement = Confinement(OF_SCOPE[token.scope], token.deployment, token.expires_at)
+        audit.by_token(token.prefix)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

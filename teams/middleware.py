@@ -1,4 +1,4 @@
-"""Times in the reader's own zone."""
+"""What holds for the whole of a request: its origin, the team that the person chose, times in their own zone."""
 
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
@@ -6,7 +6,48 @@ from zoneinfo import ZoneInfo
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from teams import audit
+from teams.acting import apply_choice
+from teams.addresses import client_address
+from teams.authentication import IN_PROCESS
+from teams.models import Via
+
 COOKIE = "timezone"
+
+
+class OriginMiddleware:
+    """Says where what a request does comes from, for the audit log."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        """Keep the next middleware."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request with its origin known."""
+        with audit.coming_from(audit.Origin(_via(request), client_address(request))):
+            return self.get_response(request)
+
+
+def _via(request: HttpRequest) -> Via:
+    if request.META.get(IN_PROCESS) is True or request.headers.get("User-Agent", "").startswith("orchestrator-cli/"):
+        return Via.CLI
+    if request.path_info.startswith("/api/"):
+        return Via.API
+    return Via.ADMIN if request.path_info.startswith("/admin/") else Via.PAGE
+
+
+class ChosenTeamMiddleware:
+    """Tells the signed-in user which of their teams this session looks at."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        """Keep the next middleware."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request with the choice known."""
+        if request.user.is_authenticated:
+            apply_choice(request.user, request.session)
+        return self.get_response(request)
 
 
 class ReaderTimeZoneMiddleware:

@@ -4,12 +4,16 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django.db
 import pytest
 import redis
 
 from tests import servers
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +30,15 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     connection = django.db.connection
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(Path(os.environ["ORCHESTRATOR_HOME"]) / "test.db")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: "DjangoDbBlocker") -> None:
+    """Let tests empty the audit log on SQLite, where that is a DELETE; on PostgreSQL it is a TRUNCATE."""
+    if django.db.connection.vendor == "sqlite":
+        with django_db_blocker.unblock(), django.db.connection.cursor() as cursor:
+            for verb in ("update", "delete"):
+                cursor.execute(f"DROP TRIGGER audit_no_{verb}")
 
 
 @pytest.fixture

@@ -194,6 +194,9 @@ class DeliverySerializer(ReadSerializer):
     destination = DestinationNameSerializer(read_only=True, allow_null=True)
     flow_run = ToldRunSerializer(read_only=True)
     message = MessageNameSerializer(read_only=True, allow_null=True)
+    held_for = serializers.ChoiceField(
+        choices=[("", "Nothing"), *Delivery.Held.choices], read_only=True, help_text="With what it is gathered."
+    )
     last_answer = serializers.SerializerMethodField(help_text="What the service said last.")
 
     class Meta:

@@ -27,6 +27,7 @@ class DestinationViewSet(OwnedViewSet):
     """Where messages go: a channel, a mailbox, a web address."""
 
     serializer_class = DestinationSerializer
+    own_transactions = frozenset({"test"})
 
     def rows(self) -> QuerySet[Destination]:
         """Destinations with their policies (two queries)."""

@@ -1,14 +1,13 @@
 """Mutes: deployments of which nothing is told for a time."""
 
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +17,7 @@ from notifications import actions
 from notifications.api.answers import MuteSerializer
 from notifications.api.bodies import NewMuteSerializer, valid
 from notifications.models import Mute
+from orchestrator.api_views import ApiViewSet
 from orchestrator.paging import KeysetPagination
 from runs.api.filters import deployment_condition
 
@@ -43,7 +43,7 @@ class MuteFilter(filters.FilterSet):
 
 
 @extend_schema_view(list=extend_schema(summary="List muted deployments"))
-class MuteViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Any]):
+class MuteViewSet(mixins.ListModelMixin, ApiViewSet):
     """Deployments that are muted now, each known by the deployment's id."""
 
     serializer_class = MuteSerializer
@@ -59,6 +59,10 @@ class MuteViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Any]):
         here = Deployment.objects.visible_to(self.request.user)
         mutes = Mute.objects.filter(until__gt=timezone.now(), deployment__in=here)
         return mutes.select_related("deployment__flow", "created_by")
+
+    def check_object_permissions(self, request: Request, obj: Mute) -> None:
+        """Rights on a mute are those on its deployment."""
+        super().check_object_permissions(request, obj.deployment)
 
     def filter_queryset(self, queryset: QuerySet[Mute]) -> QuerySet[Mute]:
         """The list alone is narrowed by the query."""

@@ -50,6 +50,7 @@ class PolicyViewSet(OwnedViewSet):
     """Which events of which runs are told where, and in which words."""
 
     serializer_class = PolicySerializer
+    own_transactions = frozenset({"test"})
 
     def rows(self) -> QuerySet[Policy]:
         """Policies with their destinations (two queries)."""

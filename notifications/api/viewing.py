@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from rest_framework import mixins, viewsets
+from rest_framework import mixins
 
+from orchestrator.api_views import ApiViewSet
 from orchestrator.paging import KeysetPagination
 
 
@@ -17,7 +18,7 @@ class ByName(KeysetPagination):
     ordering = ("name", "id")
 
 
-class OwnedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):
+class OwnedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSet):
     """Rows of the teams that the user is a member of; a run's token reaches none of them."""
 
     pagination_class = ByName

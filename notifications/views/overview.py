@@ -47,9 +47,9 @@ class NotificationsPage(LivePage):
     def context(self) -> dict[str, Any]:
         """At most nine queries."""
         user, now, begin = self.reader.user, self.reader.now, self.reader.begin
-        policies = _with_last_messages(Policy.objects.visible_to(user))
+        policies = _with_last_messages(Policy.objects.listed_for(user))
         found = list(policies[begin : begin + POLICIES + 1])
-        destinations = list(_with_policies(Destination.objects.visible_to(user))[: DESTINATIONS + 1])
+        destinations = list(_with_policies(Destination.objects.listed_for(user))[: DESTINATIONS + 1])
         last = _messages(found[:POLICIES])
         return {
             "policies": [(policy, last.get(policy.last_message_id)) for policy in found[:POLICIES]],

@@ -8,6 +8,7 @@ from orchestrator._version import __version__
 from orchestrator.cli.groups import LazyGroup
 
 COMMANDS = {
+    "audit": ("orchestrator.cli.audit:audit", "The audit log: who did what to which object."),
     "calendar": ("orchestrator.cli.calendars:calendar", "Business calendars: weekends and holidays."),
     "concurrency-limit": (
         "orchestrator.cli.concurrency_limits:concurrency_limit",
@@ -21,8 +22,10 @@ COMMANDS = {
     "flow-run": ("orchestrator.cli.flow_runs:flow_run", "List, watch, cancel and rerun flow runs."),
     "notification": ("orchestrator.cli.notifications:notification", "Be told of runs that fail, in Slack or by mail."),
     "server": ("orchestrator.cli.server:server", "Start and stop the server of this machine."),
+    "service-account": ("orchestrator.cli.teams:service_account", "Accounts for machines, which have tokens alone."),
+    "team": ("orchestrator.cli.teams:team", "Make teams; see and invite their members."),
     "token": ("orchestrator.cli.tokens:token", "Make and revoke API tokens."),
-    "user": ("orchestrator.cli.user:user", "Make users and set passwords."),
+    "user": ("orchestrator.cli.user:user", "Make users, give them roles, set passwords."),
     "worker": ("orchestrator.cli.workers:worker", "Start workers on this machine; see what runs where."),
     "work-queue": ("orchestrator.cli.work_queues:work_queue", "Work queues: limits, priorities, pauses."),
     "version": ("orchestrator.cli.version:version", "Print the version."),

@@ -2,17 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import click
 
 from orchestrator.cli.local_server import find_local_server
-from orchestrator.cli.transports import Answer, HttpTransport, Transport
-
-PAGE = 200
+from orchestrator.cli.transports import HttpTransport
+from orchestrator.rest import Answer, Calls, Transport
 
 
 class ApiError(click.ClickException):
@@ -31,15 +28,15 @@ class ApiError(click.ClickException):
         self.status = status
 
 
-class Api:
-    """The REST API, whichever way it is reached.
+class Api(Calls):
+    """The REST API, whichever way it is reached. Every call raises ApiError, NotReached.
 
     Attributes:
         url: Where its pages are; empty when there is no server.
     """
 
     def __init__(self, transport: Transport, url: str = "") -> None:
-        self._transport = transport
+        super().__init__(transport)
         self.url = url
 
     @cached_property
@@ -47,52 +44,9 @@ class Api:
         """Whether deployments run: a server answers, or, without one, a worker was heard of in its database."""
         return bool(self.url) or bool(self.get("health/")["parts"]["workers"])
 
-    def get(self, path: str, **query: Any) -> Any:
-        """Return what GET /api/{path} answers. Raises ApiError, NotReached."""
-        return self._call("GET", path, query=query)
-
-    def post(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-        """Return what POST /api/{path} answers. Raises ApiError, NotReached."""
-        return self._call("POST", path, body={} if body is None else body, headers=headers)
-
-    def put(self, path: str, body: Any) -> Any:
-        """Return what PUT /api/{path} answers. Raises ApiError, NotReached."""
-        return self._call("PUT", path, body=body)
-
-    def patch(self, path: str, body: Any) -> Any:
-        """Return what PATCH /api/{path} answers. Raises ApiError, NotReached."""
-        return self._call("PATCH", path, body=body)
-
-    def delete(self, path: str) -> None:
-        """Call DELETE /api/{path}. Raises ApiError, NotReached."""
-        self._call("DELETE", path)
-
-    def each(self, path: str, most: int | None = None, **query: Any) -> Iterator[Any]:
-        """Yield the rows of a list, page by page, at most `most` of them."""
-        cursor = None
-        left = most
-        while left is None or left > 0:
-            page = self.get(path, **query, limit=PAGE if left is None else min(left, PAGE), cursor=cursor)
-            yield from page["results"]
-            cursor = page["next"]
-            if cursor is None:
-                return
-            left = None if left is None else left - len(page["results"])
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, Any] | None = None,
-        body: Any = None,
-        headers: dict[str, str] | None = None,
-    ) -> Any:
-        asked = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
-        target = f"/api/{quote(path)}" + (f"?{urlencode(asked, doseq=True)}" if asked else "")
-        answer = self._transport.call(method, target, body, headers or {})
-        if answer.status >= 400:
-            raise ApiError(answer.status, _problem(answer, self.url))
-        return answer.data
+    def refused(self, answer: Answer) -> ApiError:
+        """Return the error of an answer of 400 or above, with what to do."""
+        return ApiError(answer.status, _problem(answer, self.url))
 
 
 def connect() -> Api:

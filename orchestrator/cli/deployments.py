@@ -18,6 +18,7 @@ from orchestrator.cli.schedules import schedule, schedule_words
 from orchestrator.cli.time_limits import time_limit_options, time_limit_words, time_limits_of
 from orchestrator.cli.transports import IDEMPOTENCY_KEY
 from orchestrator.cli.watching import watch
+from orchestrator.cli.webhooks import webhook
 from orchestrator.cli.work_queues import LIMIT, limit_of
 
 DEPLOYMENT = click.argument("name", metavar="DEPLOYMENT")
@@ -31,7 +32,7 @@ def deployment() -> None:
     """
 
 
-for _command in (schedule, backfill, mute, unmute):
+for _command in (schedule, backfill, mute, unmute, webhook):
     deployment.add_command(_command)
 
 

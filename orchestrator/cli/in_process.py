@@ -73,8 +73,8 @@ class InProcessTransport:
         from orchestrator.sdk.home import home
         from orchestrator.server.preparation import migrate
 
-        # Nobody asks this process for static files, which it would look through first.
-        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.startswith("whitenoise.")]
+        # Nobody asks this process for static files, which it would look through first, or signs in to it.
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.startswith(("whitenoise.", "allauth."))]
         settings.ROOT_URLCONF = "orchestrator.cli.in_process_urls"
         from orchestrator.wsgi import application
         from runs.tailer import bring_in_once

@@ -3,37 +3,21 @@
 import http.client
 import json
 import time
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from orchestrator._version import __version__
+from orchestrator.rest import IDEMPOTENCY_KEY, Answer
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 STARTING_SECONDS = 10.0
-IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 class NotReached(click.ClickException):
     """Nobody answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A status and the decoded body (None when it is empty or no JSON)."""
-
-    status: int
-    data: Any
-
-
-class Transport(Protocol):
-    """A way to call the API."""
-
-    def call(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Answer:
-        """Call a path with its query. Raises NotReached when nobody answers."""
 
 
 class HttpTransport:
@@ -54,7 +38,7 @@ class HttpTransport:
         secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=CONNECT_SECONDS)
-        self._headers = {"Accept": "application/json", "User-Agent": f"orchestrator/{__version__}"}
+        self._headers = {"Accept": "application/json", "User-Agent": f"orchestrator-cli/{__version__}"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._wait_until = time.monotonic() + STARTING_SECONDS if starting else 0.0

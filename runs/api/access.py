@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 from rest_framework.permissions import IsAuthenticated
 
+from orchestrator.permissions import API, Need, Of
 from runs.models import Attempt, FlowRun, FlowRunQuerySet
+from teams.acting import acting_team
+from teams.rights import Level, require, require_site
 
 if TYPE_CHECKING:  # REST framework imports this module while it sets itself up
     from rest_framework.request import Request
@@ -13,16 +16,45 @@ if TYPE_CHECKING:  # REST framework imports this module while it sets itself up
 
 
 class IsAllowed(IsAuthenticated):
-    """Anybody signed in; a run's token only where the view names the action in `run_token_actions`."""
+    """The API's door: what the permission matrix (`orchestrator.permissions`) says of the address and the method.
+
+    An address that is not in it is closed; a method that is not, DRF answers with 405.
+    """
 
     message = "This is not for the token of a run. Use a person's token: orchestrator token create NAME."
 
     def has_permission(self, request: "Request", view: "APIView") -> bool:
-        """Return whether the request may reach this action at all."""
+        """Return whether the request may reach this action at all. Raises Refused with the role it takes."""
+        match = request.resolver_match
+        methods = API.get(match.url_name or "" if match else "")
+        if methods is None:
+            return False
+        need = _need(methods, request)
+        if need is not None and need.of is Of.NOBODY:
+            return True
+        if not super().has_permission(request, view):
+            return False
+        if need is None:
+            return True
         if isinstance(request.auth, Attempt):
-            action = getattr(view, "action", None) or str(request.method).lower()
-            return action in getattr(view, "run_token_actions", ())
-        return super().has_permission(request, view)
+            return need.run_token
+        if need.of is Of.TEAM and not need.by_verb:
+            require(request.user, need.level, acting_team(request))
+        elif need.of is Of.SITE:
+            require_site(request.user)
+        return True
+
+    def has_object_permission(self, request: "Request", view: "APIView", row: Any) -> bool:
+        """Return whether the request may do this with a row that it sees. Raises Refused with the role it takes."""
+        match = request.resolver_match
+        need = _need(API.get(match.url_name or "" if match else "", {}), request)
+        if need is not None and need.of is Of.ROW and need.level > Level.READ and not need.by_verb:
+            require(request.user, need.level, row)
+        return True
+
+
+def _need(methods: dict[str, Need], request: "Request") -> Need | None:
+    return methods.get("GET" if request.method in {"HEAD", "OPTIONS"} else str(request.method))
 
 
 def visible_flow_runs(request: "Request") -> FlowRunQuerySet:

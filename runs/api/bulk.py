@@ -9,8 +9,8 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from orchestrator.api_views import ApiView
 from orchestrator.bodies import StrictSerializer
 from runs import bulk_verbs
 from runs.api.access import visible_flow_runs
@@ -58,8 +58,10 @@ class BulkAnswerSerializer(serializers.Serializer[Any]):
     )
 
 
-class BulkView(APIView):
+class BulkView(ApiView):
     """Cancel, retry, rerun or delete all runs that match a filter."""
+
+    own_transactions = frozenset({"post"})
 
     @extend_schema(summary="Do something to many runs", request=BulkSerializer, responses=BulkAnswerSerializer)
     def post(self, request: Request) -> Response:

@@ -8,12 +8,13 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flows import calendar_actions
 from flows.models import Calendar, Deployment, slug_of
+from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
 from orchestrator.paging import KeysetPagination
 from runs import actions
@@ -113,7 +114,7 @@ class ByName(KeysetPagination):
 
 
 @extend_schema_view(list=extend_schema(summary="List calendars"))
-class CalendarViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Calendar]):
+class CalendarViewSet(mixins.ListModelMixin, ApiViewSet):
     """Business calendars of the teams that the user is a member of."""
 
     serializer_class = CalendarSerializer

@@ -6,12 +6,13 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view, inline_serializer
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flows.actions import MAX_LIMIT
+from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeField
 from orchestrator.paging import KeysetPagination
 from runs import tag_limits
@@ -105,7 +106,7 @@ class ConcurrencyLimitFilter(filters.FilterSet):
 
 
 @extend_schema_view(list=extend_schema(summary="List concurrency limits"))
-class ConcurrencyLimitViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[ConcurrencyLimit]):
+class ConcurrencyLimitViewSet(mixins.ListModelMixin, ApiViewSet):
     """Limits of tags of the teams that the user is a member of."""
 
     serializer_class = ConcurrencyLimitSerializer

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import mixins, status, viewsets
+from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +16,7 @@ from flows.declarations import Declaration, set_elsewhere
 from flows.models import Deployment, Schedule
 from flows.schedules import Spec
 from flows.year import year_ahead
+from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import StrictSerializer
 from orchestrator.paging import KeysetPagination
 from runs import actions
@@ -38,6 +39,7 @@ from runs.api.deployment_serializers import (
 from runs.api.filters import DeploymentFilter
 from runs.api.serializers import FlowRunSerializer
 from runs.api.specs import stored_fields, tried
+from runs.api.webhooks import WebhookActions
 from runs.models import Trigger
 from teams.acting import acting_team
 from teams.models import ApiToken
@@ -52,13 +54,14 @@ class ByName(KeysetPagination):
 @extend_schema_view(
     list=extend_schema(summary="List deployments"), retrieve=extend_schema(summary="Inspect a deployment")
 )
-class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Deployment]):
+class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, WebhookActions):
     """Deployments of the teams that the user is a member of."""
 
     serializer_class = DeploymentSerializer
     pagination_class = ByName
     lookup_value_converter = "uuid"
     filterset_class = DeploymentFilter
+    own_keys = frozenset({"runs"})
 
     def filter_queryset(self, queryset: QuerySet[Deployment]) -> QuerySet[Deployment]:
         """The list alone is narrowed by the query."""
@@ -242,7 +245,7 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         return dict(DeploymentSerializer(self.get_queryset().get(pk=deployment.pk)).data)
 
 
-class ScheduleViewSet(viewsets.GenericViewSet[Schedule]):
+class ScheduleViewSet(ApiViewSet):
     """Schedules by their own id."""
 
     serializer_class = ScheduleSerializer
@@ -254,6 +257,11 @@ class ScheduleViewSet(viewsets.GenericViewSet[Schedule]):
             return Schedule.objects.none()
         visible = Deployment.objects.visible_to(self.request.user)
         return Schedule.objects.filter(deployment__in=visible).select_related("deployment", "calendar")
+
+    @extend_schema(summary="Inspect a schedule", responses=ScheduleSerializer)
+    def retrieve(self, request: Request, pk: UUID) -> Response:
+        """With its next times."""
+        return Response(ScheduleSerializer(self.get_object()).data)
 
     @extend_schema(summary="Change a schedule", request=SpecSerializer(partial=True), responses=ScheduleSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:

@@ -6,13 +6,14 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view, inline_serializer
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from orchestrator.api_views import ApiViewSet
 from orchestrator.paging import KeysetPagination, read_limit
 from runs import actions, deleting
 from runs.api.access import visible_flow_runs
@@ -62,14 +63,13 @@ class InOrderOfCreation(KeysetPagination):
     ),
     retrieve=extend_schema(summary="Inspect a flow run", responses=FlowRunDetailSerializer),
 )
-class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[FlowRun]):
+class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSet):
     """Flow runs of the teams that the user is a member of."""
 
     serializer_class = FlowRunSerializer
     pagination_class = NewestFirst
     filterset_class = FlowRunFilter
     lookup_value_converter = "uuid"
-    run_token_actions = ("list", "retrieve", "logs", "task_runs")
 
     def get_queryset(self) -> QuerySet[FlowRun]:
         """Runs that the request may see, with what their rows show (one query)."""

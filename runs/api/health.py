@@ -8,9 +8,9 @@ from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from orchestrator._version import __version__
+from orchestrator.api_views import ApiView
 from orchestrator.sdk.states import StateType
 from runs.models import FlowRun, Worker
 
@@ -32,7 +32,7 @@ class HealthSerializer(serializers.Serializer[Any]):
     parts = PartsSerializer(required=False, help_text="For those signed in.")
 
 
-class HealthView(APIView):
+class HealthView(ApiView):
     """Open to everybody, and without a query for them."""
 
     permission_classes = [AllowAny]

@@ -10,8 +10,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from orchestrator.api_views import ApiView
 from orchestrator.bodies import read_bounded
 from orchestrator.sdk.states import StateType
 from runs.authentication import FactTokenAuthentication
@@ -36,12 +36,12 @@ class NdjsonParser(BaseParser):
         return read_bounded(stream, MAX_REQUEST_BYTES)
 
 
-class IngestView(APIView):
+class IngestView(ApiView):
     """Facts of one journal; the same ones twice change nothing."""
 
     authentication_classes = [FactTokenAuthentication, TokenAuthentication, InProcessAuthentication]
     parser_classes = [NdjsonParser]
-    run_token_actions = ("post",)
+    own_keys = unrated = frozenset({"post"})
 
     @extend_schema(
         summary="Bring in facts of a journal",

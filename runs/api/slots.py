@@ -8,8 +8,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema,
 from rest_framework import exceptions, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from orchestrator.api_views import ApiView
 from orchestrator.bodies import StrictSerializer
 from orchestrator.problems import Conflict
 from runs import slots
@@ -75,10 +75,10 @@ _WAITS = inline_serializer(
 )
 
 
-class SlotsView(APIView):
+class SlotsView(ApiView):
     """Asking for slots."""
 
-    run_token_actions = ("post",)
+    own_keys = unrated = frozenset({"post"})
 
     @extend_schema(
         summary="Ask for a task run's slots",
@@ -105,10 +105,10 @@ class SlotsView(APIView):
         return Response({"granted": False, "waits_for": waits_for}, status.HTTP_202_ACCEPTED)
 
 
-class SlotView(APIView):
+class SlotView(ApiView):
     """The slots of one task run."""
 
-    run_token_actions = ("delete",)
+    unrated = frozenset({"delete"})
 
     @extend_schema(summary="Give a task run's slots back, or stop waiting for them", responses={204: None})
     def delete(self, request: Request, task_run: UUID) -> Response:
@@ -117,10 +117,8 @@ class SlotView(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class SlotTagsView(APIView):
+class SlotTagsView(ApiView):
     """Which tags are limited."""
-
-    run_token_actions = ("get",)
 
     @extend_schema(
         summary="List the limited tags of the team",
@@ -132,10 +130,10 @@ class SlotTagsView(APIView):
         return Response({"tags": list(limits.values_list("tag", flat=True))})
 
 
-class SlotStreamView(APIView):
+class SlotStreamView(ApiView):
     """The stream of grants, where it cannot be served; `runs.slot_stream` serves it."""
 
-    run_token_actions = ("get",)
+    elsewhere = frozenset({"get"})
 
     @extend_schema(
         summary="Hear of granted slots",

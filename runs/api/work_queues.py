@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from flows.actions import MAX_LIMIT
 from flows.api import ByName
 from flows.models import WorkQueue
+from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
 from runs import limits, queues, serving
 from runs.clock import database_now
@@ -94,7 +95,7 @@ class WorkQueueFilter(filters.FilterSet):
 
 
 @extend_schema_view(list=extend_schema(summary="List work queues"))
-class WorkQueueViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[WorkQueue]):
+class WorkQueueViewSet(mixins.ListModelMixin, ApiViewSet):
     """Work queues of the teams that the user is a member of."""
 
     serializer_class = WorkQueueSerializer

@@ -10,11 +10,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import mixins, serializers, status, viewsets
+from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
 from orchestrator.paging import KeysetPagination
 from runs import claims, serving, workers
@@ -165,12 +166,13 @@ class NewestWorkerFirst(KeysetPagination):
 
 
 @extend_schema_view(list=extend_schema(summary="List workers, the newest first"))
-class WorkerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Worker]):
+class WorkerViewSet(mixins.ListModelMixin, ApiViewSet):
     """Workers that serve the teams of the user."""
 
     serializer_class = WorkerSerializer
     pagination_class = NewestWorkerFirst
     filterset_class = WorkerFilter
+    own_keys = unrated = frozenset({"create", "claim", "renew", "release", "sign_off"})
     lookup_value_converter = "uuid"
 
     def filter_queryset(self, queryset: QuerySet[Worker]) -> QuerySet[Worker]:

@@ -22,6 +22,7 @@ _PLACES = {
     "concurrency-limits": ("concurrency-limit",),
     "workers": ("worker",),
     "notifications": ("notification",),
+    "teams": ("team",),
 }
 
 
@@ -36,7 +37,7 @@ def nav_link(context: dict[str, Any], name: str, title: str) -> SafeString:
     )
     number = ""
     if name == "runs" and request and request.user.is_authenticated:
-        running = running_count(FlowRun.objects.visible_to(request.user))
+        running = running_count(FlowRun.objects.listed_for(request.user))
         number = format_html('<span class="num faint" title="running now" data-running>{}</span>', running or "")
     return format_html(
         '<a class="nav" href="{}"{}>{}{}</a>',

@@ -40,7 +40,7 @@ class Year:
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
     """All calendars of the reader's teams, with how many schedules have each (one query)."""
-    found = Calendar.objects.visible_to(request.user).select_related("team").annotate(users=Count("schedules"))
+    found = Calendar.objects.listed_for(request.user).select_related("team").annotate(users=Count("schedules"))
     calendars = list(found.order_by("name", "id")[:MAX_CALENDARS])
     context = {"calendars": calendars, "has_teams": len({calendar.team_id for calendar in calendars}) > 1}
     return render(request, "flows/calendars.html", context)

@@ -72,7 +72,7 @@ class DeploymentPage(LivePage):
 def deployment_of(user: Any, deployment_id: UUID) -> Deployment:
     """Return a deployment that this user may see, with its flow, queue and author. Raises Http404."""
     wanted = Deployment.objects.visible_to(user).filter(id=deployment_id)
-    deployment = wanted.select_related("flow", "queue", "team", "created_by").first()
+    deployment = wanted.select_related("flow", "queue", "team", "created_by", "webhook").first()
     if deployment is None:
         raise Http404
     return deployment

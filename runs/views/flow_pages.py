@@ -89,7 +89,7 @@ class DeploymentsPage(LivePage):
     def context(self) -> dict[str, Any]:
         """A page of deployments, their schedules and strips (four queries)."""
         query, user = self.reader.query, self.reader.user
-        deployments = deployment_rows(Deployment.objects.visible_to(user))
+        deployments = deployment_rows(Deployment.objects.listed_for(user))
         if text := query.get("q", "").strip()[:200]:
             flow, _, name = text.rpartition("/")
             wanted = deployments.filter(flow__name__icontains=flow.strip(), name__icontains=name.strip())

@@ -46,7 +46,7 @@ class HomePage(LivePage):
     def context(self) -> dict[str, Any]:
         """What the regions show: twelve queries, each bounded."""
         now, user = self.reader.now, self.reader.user
-        runs = FlowRun.objects.visible_to(user)
+        runs = FlowRun.objects.listed_for(user)
         half_hours = reads.by_half_hour(runs, now)
         flows = list(reads.flows_by_activity(user, now).only("id", "name")[:ROWS])
         running = reads.running_now(runs, ROWS)

@@ -21,7 +21,7 @@ class LimitsPage(LivePage):
 
     def context(self) -> dict[str, Any]:
         """A page of limits, with how many slots are held and waited for (one query)."""
-        limits = counted(ConcurrencyLimit.objects.visible_to(self.reader.user)).order_by("tag", "id")
+        limits = counted(ConcurrencyLimit.objects.listed_for(self.reader.user)).order_by("tag", "id")
         begin = self.reader.begin
         found = list(limits[begin : begin + LIMITS + 1])
         return {

@@ -28,7 +28,7 @@ class QueuesPage(LivePage):
 
     def context(self) -> dict[str, Any]:
         """A page of queues, with what is in progress and what waits (three queries)."""
-        queues = WorkQueue.objects.visible_to(self.reader.user).order_by("-priority", "name", "id")
+        queues = WorkQueue.objects.listed_for(self.reader.user).order_by("-priority", "name", "id")
         begin = self.reader.begin
         found = list(queues[begin : begin + QUEUES + 1])
         shown = found[:QUEUES]

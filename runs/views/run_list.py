@@ -48,7 +48,7 @@ class RunsPage(LivePage):
     def context(self) -> dict[str, Any]:
         """The rows (one query), and the choices of the filters, read when their template asks (two)."""
         query, user = self.reader.query, self.reader.user
-        runs = FlowRun.objects.visible_to(user)
+        runs = FlowRun.objects.listed_for(user)
         if self.is_upcoming:
             found = self._filtered(runs.scheduled().filter(expected_start__gt=self.reader.now)).select_related(
                 "schedule"
@@ -66,9 +66,9 @@ class RunsPage(LivePage):
                 (name, word, name in map(str.lower, query.getlist("state"))) for name, (word, _) in STATES.items()
             ],
             "periods": [(name, word, name == query.get("since")) for name, (word, _) in PERIODS.items()],
-            "flow_choices": lambda: Flow.objects.visible_to(user).only("id", "name").order_by("name")[:MAX_CHOICES],
+            "flow_choices": lambda: Flow.objects.listed_for(user).only("id", "name").order_by("name")[:MAX_CHOICES],
             "deployment_choices": lambda: (
-                Deployment.objects.visible_to(user)
+                Deployment.objects.listed_for(user)
                 .select_related("flow")
                 .only("id", "name", "flow__name")
                 .order_by("flow__name", "name")[:MAX_CHOICES]

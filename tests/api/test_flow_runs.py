@@ -15,7 +15,7 @@ from runs.models import Attempt, FlowRun, Log, TaskRun, TaskRunAttempt
 from teams.models import Team
 from tests.api.conftest import RunMaker
 
-AUTHENTICATION = 3  # the token with its user, when it was used, and the teams of that user
+AUTHENTICATION = 4  # the token with its user, when it was used, the user's teams, and what is shared with them
 
 
 def ids(answer: Any) -> list[str]:

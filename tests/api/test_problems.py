@@ -1,9 +1,16 @@
 """Errors have one shape and the right status; a forgotten slash is not one."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.test import APIClient
 
 from flows.models import Deployment
+from orchestrator import api_urls
+from orchestrator.api_views import ApiView
 
 
 def test_an_unknown_address_is_a_json_404(api: APIClient) -> None:
@@ -85,3 +92,15 @@ def test_the_description_is_valid_and_complete(db: None) -> None:
     assert schema["openapi"].startswith("3.1")
     assert "/api/deployments/{id}/runs/" in schema["paths"]
     assert not GENERATOR_STATS
+
+
+def test_every_view_answers_repeated_requests_and_refuses_lost_updates() -> None:
+    def views(patterns: Any) -> Iterator[Any]:
+        for pattern in patterns:
+            if hasattr(pattern, "url_patterns"):
+                yield from views(pattern.url_patterns)
+            else:
+                yield getattr(pattern.callback, "cls", getattr(pattern.callback, "view_class", None))
+
+    described = {SpectacularAPIView, SpectacularSwaggerView, RedirectView, None}
+    assert all(issubclass(view, ApiView) for view in set(views(api_urls.urlpatterns)) - described)

@@ -322,16 +322,16 @@ def test_sign_in_by_name_or_address(db: None) -> None:
     User.objects.create_user("ada", email="ada@example.com", password="correct horse")
     for name in ("ada", "ADA@example.com"):
         client = Client(headers={"host": "localhost"})
-        wrong = client.post("/sign-in/", {"name": name, "password": "x"})
+        wrong = client.post("/sign-in/", {"login": name, "password": "x"})
         assert wrong.status_code == 422
         assert b"orchestrator server url" in wrong.content
-        right = client.post("/sign-in/", {"name": name, "password": "correct horse", "next": "/runs/"})
+        right = client.post("/sign-in/", {"login": name, "password": "correct horse", "next": "/runs/"})
         assert right.url == "/runs/"
         assert client.get("/").status_code == 200
         assert client.post("/sign-out/").url == "/sign-in/"
         assert client.get("/").status_code == 302
     foreign = Client(headers={"host": "localhost"}).post(
-        "/sign-in/", {"name": "ada", "password": "correct horse", "next": "//example.com/"}
+        "/sign-in/", {"login": "ada", "password": "correct horse", "next": "//example.com/"}
     )
     assert foreign.url == "/"
 

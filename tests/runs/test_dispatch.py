@@ -84,5 +84,9 @@ def test_a_step_that_fails_does_not_keep_the_others_from_running(
 def test_each_job_is_in_the_schedule_once(db: None) -> None:
     first, second = ensure_jobs(), ensure_jobs()
     assert [entry.pk for entry in first] == [entry.pk for entry in second]
-    assert [entry.name for entry in first] == ["orchestrator: tick", "orchestrator: notifications"]
+    assert [entry.name for entry in first] == [
+        "orchestrator: tick",
+        "orchestrator: notifications",
+        "orchestrator: housekeeping",
+    ]
     assert (first[0].interval.every, first[0].interval.period) == (2, "seconds")

@@ -1,0 +1,1 @@
+"""Pages of people: teams, tokens, the audit log, shares."""

@@ -1,0 +1,101 @@
+"""What somebody may do: a level, from a role in a team, from a share of a single object, or less by a token.
+
+A level includes those below it. Whoever may not read a row does not learn that it is there (404); who may read it and
+not do what was asked for is refused (403), with the level that it takes.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Final
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+
+
+class Level(IntEnum):
+    """How much somebody may do with a row."""
+
+    NONE = 0
+    READ = 1
+    RUN = 2
+    EDIT = 3
+    ADMIN = 4
+
+
+#: By role in a team (`teams.models.Role`).
+OF_ROLE: Final = {"viewer": Level.READ, "operator": Level.RUN, "editor": Level.EDIT, "admin": Level.ADMIN}
+#: By a token's scope (`teams.models.Scope`); an empty scope takes nothing away.
+OF_SCOPE: Final = {"": Level.ADMIN, "read": Level.READ, "run": Level.RUN, "edit": Level.EDIT, "admin": Level.ADMIN}
+ROLE_FOR: Final = {level: role for role, level in OF_ROLE.items()}
+_DEEDS: Final = {
+    Level.READ: "Seeing",
+    Level.RUN: "Running, cancelling and answering",
+    Level.EDIT: "Changing",
+    Level.ADMIN: "Administering",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What a token takes away from its user's rights.
+
+    Attributes:
+        most: The highest level that is left.
+        deployment: Only this deployment, its flow and its runs are there at all; None: everything of the user's.
+        until: When the token expires; None: never. What is made with it does not outlive it.
+    """
+
+    most: Level = Level.ADMIN
+    deployment: UUID | None = None
+    until: datetime | None = None
+
+
+class Refused(PermissionDenied):
+    """The asker may see the row and not do this with it. The message says which role it takes."""
+
+
+def require(user: Any, level: Level, row: Any) -> None:
+    """Raise Refused unless this user may do so much with a row.
+
+    Args:
+        user: A `teams.models.User`, or whoever else has `level_on`; None stands for the site itself, which may.
+        row: A team, or what a team owns.
+    """
+    if user is None or user.level_on(row) >= level:
+        return
+    raise Refused(refusal(level, row, getattr(user, "confinement", None)))
+
+
+def require_in(user: Any, level: Level, team: Any) -> None:
+    """Raise Refused unless this user may do so much in a team: before making something there."""
+    require(user, level, team)
+
+
+def administers_site(user: Any) -> bool:
+    """Whether this user administers the whole site, and no token takes anything of that away. None, the site, does."""
+    return user is None or bool(user.sees_everything and user.level_in(None) >= Level.ADMIN)
+
+
+def require_site_admin(user: Any, deed: str) -> None:
+    """Raise Refused unless this user administers the whole site.
+
+    Args:
+        deed: What was asked for, as the beginning of a sentence: `Making teams`.
+    """
+    if not administers_site(user):
+        raise Refused(f"{deed} takes a site administrator.")
+
+
+def require_site(user: Any) -> None:
+    """Raise Refused unless this user administers the whole site, and no token takes that away."""
+    if user is not None and not (user.is_superuser and user.level_in(None) == Level.ADMIN):
+        raise Refused("This takes a site administrator.")
+
+
+def refusal(level: Level, row: Any, confinement: Confinement | None = None) -> str:
+    """Say what was refused, and what it takes."""
+    team = getattr(row, "service_of", None) or getattr(row, "team", row)
+    if confinement is not None and confinement.most < level:
+        return f"{_DEEDS[level]} is beyond the scope of this token. Make one with --scope {level.name.lower()}."
+    return f"{_DEEDS[level]} takes the role {ROLE_FOR[level]} in team {team}. An administrator of the team can give it."

@@ -1,0 +1,38 @@
+"""The OpenAPI document is true: whatever is sent, no answer is a fault, and each is one that the document describes.
+
+`API_CASES=10000` sends so many requests instead of some 2,000.
+"""
+
+import os
+
+import pytest
+
+from orchestrator.wsgi import application
+from tests.api import fuzzing
+
+CASES = int(os.environ.get("API_CASES", "2000"))
+GROUPS = (
+    "audit", "calendars", "concurrency-limits", "deliveries", "deployments", "destinations", "flow-runs", "flows",
+    "health", "ingest", "mutes", "notification-policies", "schedules", "service-accounts", "shares",
+    "slots", "teams", "tokens", "users", "work-queues", "workers",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def document() -> object:
+    return fuzzing.document()
+
+
+def test_every_address_of_the_document_is_tried(document: object) -> None:
+    assert {operation.path.split("/")[2] for operation in fuzzing.operations(document)} == set(GROUPS)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.django_db
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_answer_is_described(document: object, group: str) -> None:
+    whole = len(list(fuzzing.operations(document)))
+    with fuzzing.kept_connection():
+        stage = fuzzing.set_stage()
+        for operation in fuzzing.operations(document, group):
+            assert fuzzing.tried(operation, stage, application, -(-CASES // whole))

@@ -1,0 +1,93 @@
+"""Teams, users, tokens and the audit log on the command line, with a server over HTTP and without one."""
+
+import pytest
+from pytest_django.live_server_helper import LiveServer
+
+from flows.models import Deployment, Flow, WorkQueue
+from teams.models import ApiToken, Membership, Team, User
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def remote(cli: Cli, live_server: LiveServer, transactional_db: None) -> Cli:
+    """The command, pointed at a server of which it has a site administrator's token."""
+    secret = ApiToken.issue(name="test", user=User.first_admin(), team=Team.default())[1]
+    cli.environment |= {"ORCHESTRATOR_API_URL": live_server.url, "ORCHESTRATOR_API_TOKEN": secret}
+    return cli
+
+
+def test_a_team_gets_people_with_roles_and_tokens(remote: Cli) -> None:
+    assert "user create USER --team data" in remote("team", "create", "data").stdout
+    assert "already" in remote("team", "create", "data", code=1).stderr
+    said = remote("user", "create", "ann", "--team", "data", "--role", "viewer").stdout
+    assert "viewer in data" in said
+    assert "/sign-in/" in said.splitlines()[-1]
+    assert [row["name"] for row in remote.json("team", "ls")] == ["data", "default"]
+    assert "ann is editor in data" in remote("user", "set-role", "ann", "editor", "--team", "data").stdout
+    assert Membership.objects.get(user__username="ann").role == "editor"
+    shown = {row["username"]: row["role"] for row in remote.json("team", "members", "data")}
+    assert shown == {"admin": "admin", "ann": "editor"}
+    assert "data (editor)" in remote("user", "ls").stdout
+
+    flow = Flow.objects.create(team=Team.objects.get(name="data"), name="etl")
+    queue = WorkQueue.default(flow.team)
+    Deployment.objects.create(team=flow.team, flow=flow, name="nightly", queue=queue, entrypoint="a.py:etl")
+    made = remote.json(
+        "token", "create", "dash", "--user", "ann", "--scope", "read", "--deployment", "etl/nightly",
+        "--expires-in", "30d",
+    )  # fmt: skip
+    assert (made["user"], made["scope"], made["deployment"]) == ("ann", "read", "etl/nightly")
+    theirs = {"ORCHESTRATOR_API_TOKEN": made["token"]}
+    assert "nightly" in remote("deployment", "ls", **theirs).stdout
+    assert "beyond the scope" in remote("deployment", "pause", "etl/nightly", code=1, **theirs).stderr
+    assert "dash" in remote("token", "ls", "--user", "ann").stdout
+    assert "dash" not in remote("token", "ls").stdout
+    assert "Revoked token 'dash'" in remote("token", "revoke", "dash", "--user", "ann").stdout
+
+    assert "no longer in data" in remote("team", "remove", "data", "ann").stdout
+    assert "Deactivated ann" in remote("user", "deactivate", "ann").stdout
+    assert not User.objects.get(username="ann").is_active
+    assert "deactivated" in remote("user", "ls").stdout
+    log = remote.json("audit", "ls", "--user", "admin", "--limit", "3")
+    assert [row["verb"] for row in log] == ["user.deactivate", "team.remove_member", "token.revoke"]
+    assert {row["via"] for row in log} == {"cli"}
+    assert "user.deactivate" in remote("audit", "ls", "--verb", "user").stdout
+
+
+def test_a_machine_has_a_service_account(remote: Cli) -> None:
+    remote("service-account", "create", "ci", "--team", "default")
+    made = remote("token", "create", "deploys", "--user", "ci@default", "--scope", "edit").stdout
+    secret = made.splitlines()[-1]
+    assert secret.startswith("orc_")
+    assert "ci@default" in remote("service-account", "ls").stdout
+    remote("service-account", "deactivate", "ci@default")
+    assert "unknown or has expired" in remote("flow", "ls", code=1, ORCHESTRATOR_API_TOKEN=secret).stderr
+
+
+def test_an_invitation_is_a_link(remote: Cli) -> None:
+    said = remote("team", "invite", "default", "--role", "operator").stdout
+    assert "joins default as operator" in said
+    assert "/invitations/" in said.splitlines()[-1]
+
+
+def test_others_are_refused_in_words(remote: Cli) -> None:
+    ann = User.objects.create_user("ann")
+    Membership.objects.create(user=ann, team=Team.default(), role="viewer")
+    secret = ApiToken.issue(name="t", user=ann, team=Team.default())[1]
+    for arguments, words in {
+        ("team", "create", "x"): "site administrator",
+        ("user", "create", "x", "--team", "default"): "role admin",
+        ("user", "deactivate", "ann"): "site administrator",
+        ("token", "create", "x", "--user", "admin"): "site administrator",
+        ("audit", "ls"): "role admin",
+    }.items():
+        assert words in remote(*arguments, code=1, ORCHESTRATOR_API_TOKEN=secret).stderr, arguments
+
+
+def test_without_a_server_all_of_it_works_on_the_database(local: Cli) -> None:
+    local("team", "create", "data")
+    local("user", "create", "ann", "--team", "data", "--role", "viewer")
+    made = local.json("token", "create", "ci", "--user", "ann", "--scope", "read")
+    assert made["user"] == "ann"
+    assert "ann" in local("team", "members", "data").stdout
+    assert "team.create" in local("audit", "ls").stdout
