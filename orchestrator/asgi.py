@@ -10,10 +10,10 @@ from typing import Any
 from a2wsgi import WSGIMiddleware
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.wsgi import get_wsgi_application
 
 from orchestrator import site
+from orchestrator.origins import SameOriginOnly
 from orchestrator.preparedness import PreparedGate
 
 HTTP_THREADS = 8
@@ -31,5 +31,5 @@ async def route_http(scope: Any, receive: Any, send: Any) -> None:
     await (slot_stream.stream if is_stream else http)(scope, receive, send)
 
 
-sockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
+sockets = SameOriginOnly(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))
 application = ProtocolTypeRouter({"http": route_http, "websocket": sockets})

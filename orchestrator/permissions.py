@@ -6,7 +6,7 @@ says what has to come out of it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -34,12 +34,14 @@ class Need:
         of: … on this.
         run_token: Whether a run's own token may, for its run and its subflows.
         by_verb: The door lets in whoever sees the row: the verb knows more, such as that it is about oneself.
+        by_token: By a token alone: a browser's session is not read, so that no other site's page can send it.
     """
 
     level: Level = Level.READ
     of: Of = Of.SELF
     run_token: bool = False
     by_verb: bool = False
+    by_token: bool = False
 
 
 ANYBODY: Final = Need(Level.NONE, Of.NOBODY)
@@ -53,13 +55,14 @@ RUN_IN: Final = Need(Level.RUN, Of.TEAM)
 EDIT_IN: Final = Need(Level.EDIT, Of.TEAM)
 ADMIN_IN: Final = Need(Level.ADMIN, Of.TEAM)
 ADMIN_BY_VERB: Final = Need(Level.ADMIN, Of.ROW, by_verb=True)
+EDIT_SOMEWHERE: Final = Need(Level.EDIT, Of.TEAM, by_verb=True)
 ADMIN_SOMEWHERE: Final = Need(Level.ADMIN, Of.TEAM, by_verb=True)
 ADMINS: Final = Need(Level.ADMIN, Of.ADMINS)
 SITE: Final = Need(Level.ADMIN, Of.SITE)
 
 
 def _also_runs(need: Need) -> Need:
-    return Need(need.level, need.of, run_token=True)
+    return replace(need, run_token=True)
 
 
 def _form(need: Need) -> dict[str, Need]:
@@ -208,7 +211,7 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-health": _look(ANYBODY),
     "api-schema": _look(SIGNED_IN),
     "api-docs": _look(SIGNED_IN),
-    "api-ingest": _verb(_also_runs(RUN_IN)),
+    "api-ingest": _verb(Need(Level.RUN, Of.TEAM, run_token=True, by_token=True)),
     "api-slots": _verb(_also_runs(RUN_IN)),
     "api-slot-tags": _look(_also_runs(SIGNED_IN)),
     "api-slot-stream": _look(_also_runs(SIGNED_IN)),
@@ -265,11 +268,11 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-group-mapping-list": {"GET": ADMIN_BY_VERB, "POST": ADMIN_BY_VERB},
     "api-group-mapping-detail": {"DELETE": ADMIN_BY_VERB},
     "api-user-list": {"GET": SIGNED_IN, "POST": ADMIN_SOMEWHERE},
-    "api-user-detail": _look(SIGNED_IN),
+    "api-user-detail": _look(SEE),
     "api-user-deactivate": _verb(SITE),
     "api-user-reactivate": _verb(SITE),
     "api-service-account-list": {"GET": SIGNED_IN, "POST": ADMIN_SOMEWHERE},
-    "api-service-account-detail": _look(SIGNED_IN),
+    "api-service-account-detail": _look(SEE),
     "api-service-account-deactivate": _verb(ADMIN_BY_VERB),
     "api-service-account-reactivate": _verb(ADMIN_BY_VERB),
     "api-audit-list": _look(ADMINS),
@@ -290,7 +293,7 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-delivery-list": _look(SIGNED_IN),
     "api-delivery-detail": _look(SEE),
     "api-delivery-send-again": _verb(RUN),
-    "api-mute-list": {"GET": SIGNED_IN, "POST": EDIT},
+    "api-mute-list": {"GET": SIGNED_IN, "POST": EDIT_SOMEWHERE},
     "api-mute-detail": {"DELETE": EDIT},
 }
 #: WebSockets. A live page's socket subscribes to one page, and needs what that page needs.
@@ -333,7 +336,7 @@ def said(need: Need) -> str:
     if need.of is Of.ADMINS:
         return "admin of some team, for what is in its log"
     where = "of its team, or a share of it" if need.of is Of.ROW else "in the team that will own it"
-    return f"{ROLE_FOR[need.level]} {where}"
+    return f"{ROLE_FOR[need.level]} {where}{', by token' if need.by_token else ''}"
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from queue import Full, Queue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
+
+from orchestrator.telling import has_broker
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -34,11 +35,6 @@ MAX_WAITING: Final = 1000
 Message: TypeAlias = "Callable[[Celery], object]"
 
 _log = logging.getLogger(__name__)
-
-
-def has_broker() -> bool:
-    """Whether there is a broker to send to: none while no server runs on a home that has its own."""
-    return bool(settings.BROKER_URL) or settings.HOME.broker_socket.exists()
 
 
 def ring(queue: "WorkQueue", at: datetime | None = None) -> None:

@@ -29,13 +29,14 @@ from orchestrator.refusals import UNSTORABLE
 from runs.log_window import inserts, last_ids, window
 from runs.views.live_page import LivePage, Reader
 from teams.acting import apply_choice
+from teams.live import RIGHTS_CHANGED, person_group
 from teams.middleware import COOKIE
 
 log = logging.getLogger(__name__)
 _SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 MIN_SECONDS = 0.25
 REST = 4  # after a reading that cost t of a processor, the next begins no sooner than this many t later
-SIGNED_OUT, GONE, UNREADABLE = 4401, 4404, 1003
+SIGNED_OUT, RIGHTS, GONE, UNREADABLE = 4401, 4403, 4404, 1003
 LISTEN_AGAIN_SECONDS = 5
 MAX_KNOWN_LINES = 5000
 
@@ -71,6 +72,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         """Accept; who is signed out learns it by the code with which the socket is closed."""
         self._changed = asyncio.Event()
+        self._has_other_rights = False
         self._subscribed = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -117,7 +119,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                     await layer.group_add(group, channel)
                 self._subscribed.set()
                 while True:
-                    await layer.receive(channel)
+                    message = await layer.receive(channel)
+                    self._has_other_rights |= message["type"] == RIGHTS_CHANGED
                     self._changed.set()
             except Exception as error:  # the network begins here
                 log.debug("A live page hears of no changes: %s", error)
@@ -137,6 +140,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             )  # what changes from here on is heard, so that the first reading misses nothing
             while True:
                 self._changed.clear()
+                if self._has_other_rights:  # the browser asks for the page again, as whoever it is now
+                    await self.close(RIGHTS)
+                    return
                 update, sweep_seconds, cost = await self._in_thread(self._read)
                 if update:
                     try:
@@ -180,7 +186,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         return page_class(Reader(user, parts.path, QueryDict(parts.query), timezone.now()), **match.kwargs)
 
     def _page_groups(self) -> list[str]:
-        return self._page().groups()
+        return [*self._page().groups(), person_group(self.scope["user"].pk)]
 
     def _read(self) -> tuple[dict[str, Any], float, float]:
         """What to send, for how long to sleep when nobody says anything, and what reading cost (seconds of CPU)."""

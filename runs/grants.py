@@ -14,9 +14,8 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from runs import live
+from orchestrator import telling
 from runs.announcements import announce_on_commit
-from runs.bells import has_broker
 
 MESSAGE: Final = "slots.granted"
 _START: Final = uuid4().hex
@@ -101,8 +100,8 @@ def _tell(told: list[Grant]) -> None:
         for ear in ears:
             for grant in grants:
                 ear.hear(grant)
-    if by_listener and has_broker():
-        live.send(
+    if by_listener:
+        telling.send(
             (group(listener), {"type": MESSAGE, "from": _here(), "grants": [_texts(grant) for grant in grants]})
             for listener, grants in by_listener.items()
         )

@@ -22,9 +22,9 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 
 from orchestrator.problems import Busy, problem_response
+from orchestrator.telling import has_broker
 from runs.api.access import visible_flow_runs
 from runs.authentication import RunTokenAuthentication
-from runs.bells import has_broker
 from runs.grants import Ear, Grant, from_message, group
 from runs.models import Attempt
 from teams.authentication import TokenAuthentication

@@ -236,7 +236,7 @@
       socket.onclose = (event) => {
         if (this.socket !== socket) return;
         this.socket = null;
-        if (event.code === 4401) return location.reload();
+        if (event.code === 4401 || event.code === 4403) return location.reload();
         if (event.code === 4404) return this.say("not live");
         this.say("reconnecting");
         this.timer = setTimeout(() => this.begin(), this.wait * (0.75 + Math.random() / 2));

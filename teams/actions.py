@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from teams import audit, members
+from teams.live import announce_rights
 from teams.models import ApiToken, Membership, Role, Scope, Team, User
 from teams.rights import OF_SCOPE, Confinement, Level, Refused, administers_site, require, require_site_admin
 from teams.sign_in import people
@@ -108,6 +109,7 @@ def set_password(person: User, password: str, *, user: User | None = None) -> Us
     _use_password(person, password)
     with transaction.atomic():
         person.save(update_fields=["password"])
+        announce_rights([person])
         audit.record(user, "user.set_password", person, {"password": (audit.SECRET, audit.SECRET)})
     return person
 
@@ -138,6 +140,7 @@ def reactivate_user(person: User, *, user: User | None = None) -> User:
     with transaction.atomic():
         if User.objects.filter(pk=person.pk, is_active=False).update(is_active=True):
             audit.record(user, "user.reactivate", person, {"active": (False, True)}, team=person.service_of_id)
+            announce_rights([person])
     person.is_active = True
     return person
 

@@ -20,6 +20,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from teams import actions, audit, members
+from teams.live import announce_rights
 from teams.models import ApiToken, Membership, Team, User
 from teams.rights import administers_site
 from teams.sign_in import people
@@ -106,6 +107,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
             said = [name for name in form.changed_data if name not in {"is_active", "password"}]
             changes = {name: (getattr(before, name, None), form.cleaned_data.get(name)) for name in said}
             if changes:
+                announce_rights([obj])
                 audit.record(request.user, "user.change", obj, changes)
             if active != before.is_active:
                 act = actions.reactivate_user if active else actions.deactivate_user

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from teams import audit, sharing
+from teams.live import announce_rights
 from teams.models import GroupMapping, Invitation, Membership, Role, Team, User, fingerprint
 from teams.rights import Confinement, Level, require, require_site_admin
 
@@ -96,6 +97,7 @@ def remove_member(team: Team, member: User, *, user: User | None = None) -> None
         membership.delete()
         member.groups.remove(group_of(team))
         sharing.forget(member, team)
+        announce_rights([member])
         audit.record(user, "team.remove_member", team, {"member": (member.username, None)})
     member.__dict__.pop("roles", None)
     member.__dict__.pop("shares", None)
@@ -204,6 +206,7 @@ def join(user: User, team: Team, role: Role) -> Membership:
     membership, _ = Membership.objects.update_or_create(user=user, team=team, defaults={"role": role})
     user.groups.add(group_of(team))
     user.__dict__.pop("roles", None)
+    announce_rights([user])
     return membership
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from datetime import datetime, timedelta
+from itertools import chain, count
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -99,11 +100,17 @@ class User(AbstractUser):
 
     @classmethod
     def first_admin(cls) -> "User":
-        """Whom the one-time link signs in: the oldest active superuser, made (`admin`) where there is none."""
+        """Whom the one-time link signs in: the oldest active superuser, made where there is none.
+
+        It is called `admin`; where a person without that right is called so, `admin-2` and so on.
+        """
         admin = cls.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
         if admin is None:
+            taken = set(cls.objects.filter(username__startswith="admin").values_list("username", flat=True))
+            names = chain(["admin"], (f"admin-{number}" for number in count(2)))
             admin, _ = cls.objects.get_or_create(
-                username="admin", defaults={"is_staff": True, "is_superuser": True, "password": make_password(None)}
+                username=next(name for name in names if name not in taken),
+                defaults={"is_staff": True, "is_superuser": True, "password": make_password(None)},
             )
             Membership.objects.get_or_create(user=admin, team=Team.default(), defaults={"role": Role.ADMIN})
         return admin

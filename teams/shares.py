@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from teams import audit, members, sharing
+from teams.live import announce_rights
 from teams.models import Team, User
 from teams.rights import Level, require
 
@@ -110,6 +111,7 @@ def _set(row: Any, holder: User | Team, level: Level, user: User | None) -> None
         if before == level:
             return
         sharing.share(row, level, group_or_user)
+        announce_rights([holder])
         changes = {f"{kind} {holder}": (_WORD.get(before), _WORD.get(level))}
         audit.record(user, f"{row._meta.model_name}.share", row, changes)
 

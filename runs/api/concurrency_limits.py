@@ -148,9 +148,9 @@ class ConcurrencyLimitViewSet(mixins.ListModelMixin, ApiViewSet):
     )
     def partial_update(self, request: Request, pk: UUID) -> Response:
         """Who holds a slot over a lower limit goes on; a higher one starts who waits."""
-        values = ConcurrencyLimitChangeSerializer(data=request.data)
+        limit, values = self.get_object(), ConcurrencyLimitChangeSerializer(data=request.data)
         values.is_valid(raise_exception=True)
-        tag_limits.change_limit(self.get_object(), value=values.validated_data["limit"], user=request.user)
+        tag_limits.change_limit(limit, value=values.validated_data["limit"], user=request.user)
         return self._shown(pk)
 
     @extend_schema(

@@ -165,8 +165,8 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Webhoo
     @action(detail=True, methods=["post"])
     def duplicate(self, request: Request, pk: UUID) -> Response:
         """Make a copy under another name, with some parameters replaced. Its schedules are copied inactive."""
-        asked = _valid(DuplicateSerializer, request.data)
-        copy = actions.duplicate_deployment(self.get_object(), user=request.user, **asked)
+        deployment, asked = self.get_object(), _valid(DuplicateSerializer, request.data)
+        copy = actions.duplicate_deployment(deployment, user=request.user, **asked)
         return Response(self._shown(copy), status=status.HTTP_201_CREATED)
 
     @extend_schema(summary="List a deployment's schedules", responses=ScheduleSerializer(many=True), filters=False)

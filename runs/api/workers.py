@@ -183,9 +183,8 @@ class WorkerViewSet(mixins.ListModelMixin, ApiViewSet):
         """Workers that the request may see; what a worker says of itself, only of its own team."""
         if getattr(self, "swagger_fake_view", False):
             return Worker.objects.none()
-        if self.request.method == "POST":
-            return Worker.objects.filter(team=acting_team(self.request))
-        return Worker.objects.visible_to(self.request.user)
+        workers = Worker.objects.visible_to(self.request.user)
+        return workers.filter(team=acting_team(self.request)) if self.request.method == "POST" else workers
 
     def paginate_queryset(self, queryset: QuerySet[Worker]) -> Any:
         """Keep the page for what is counted and named with it."""

@@ -23,6 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from teams import audit
+from teams.live import announce_rights
 from teams.models import Membership, User
 from teams.sign_in import people, sessions
 
@@ -156,6 +157,7 @@ def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
     session = get_object_or_404(UserSession, pk=session_id, user=request.user)
     name, is_own = sessions.device(session.user_agent), session.session_key == request.session.session_key
     session.end()
+    announce_rights([request.user])
     audit.record(request.user, "user.end_session", request.user, {"session": (name, None)})
     if is_own:
         request.session.flush()
@@ -182,7 +184,9 @@ def preferences(request: HttpRequest) -> HttpResponse:
         if zone and zone not in available_timezones():
             wrong = f"“{zone}” is no time zone. Choose one of the list, or leave it empty for the browser's."
             return render(request, "teams/preferences.html", _choices(theme, zone, wrong), status=422)
-        User.objects.filter(pk=request.user.pk).update(time_zone=zone)
+        if zone != request.user.time_zone:
+            User.objects.filter(pk=request.user.pk).update(time_zone=zone)
+            audit.record(request.user, "user.change", request.user, {"time_zone": (request.user.time_zone, zone)})
         messages.success(request, "Saved.")
         response = redirect("preferences")
         if theme in THEMES and theme:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from requests import RequestException
 
 from teams import audit
+from teams.live import announce_rights
 from teams.models import SignInLink
 from teams.sign_in.adapters import sso_failed
 from teams.sign_in.backend import may_sign_in
@@ -99,6 +100,8 @@ def sign_in_link(request: HttpRequest, code: str) -> HttpResponse:
 def sign_out(request: HttpRequest) -> HttpResponse:
     """Sign out."""
     UserSession.objects.filter(session_key=request.session.session_key).delete()
+    if request.user.is_authenticated:
+        announce_rights([request.user])  # of this session, what is open in other tabs; the other sessions look again
     logout(request)
     return redirect("sign-in")
 

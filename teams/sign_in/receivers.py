@@ -9,6 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from teams import audit
+from teams.live import announce_rights
 from teams.models import User, Via
 
 
@@ -26,7 +27,8 @@ def signed_in(request: HttpRequest, user: User, sociallogin: Any = None, **_: An
 
 
 def password_changed(user: User, **_: Any) -> None:
-    """A person gave themselves another password."""
+    """A person gave themselves another password: what is open in their other sessions is over."""
+    announce_rights([user])
     audit.record(user, "user.set_password", user, {"password": (audit.SECRET, audit.SECRET)})
 
 

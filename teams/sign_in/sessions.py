@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from teams.addresses import NO_ADDRESS, client_address
+from teams.live import announce_rights
 from teams.models import User
 
 #: In a session that is listed: when it was last noted that it was used, in seconds since 1970.
@@ -61,11 +62,12 @@ def sessions_of(user: User) -> list[UserSession]:
 
 
 def end_sessions(user: User, *, but: str | None = None) -> int:
-    """End a user's listed sessions, except the one with the key `but`. Returns how many."""
+    """End a user's listed sessions, and what is open there, except the one with the key `but`. Returns how many."""
     ended = 0
     for session in UserSession.objects.filter(user=user).exclude(session_key=but or ""):
         session.end()
         ended += 1
+    announce_rights([user])
     return ended
 
 
