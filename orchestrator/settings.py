@@ -5,6 +5,7 @@ from urllib.parse import quote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator import site
+from orchestrator.content_policy import DIRECTIVES
 from orchestrator.email_server import TIMEOUT_SECONDS, email_server
 from orchestrator.environment import (
     database,
@@ -71,6 +72,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "orchestrator.content_policy.ContentPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -131,6 +133,13 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": DIRECTIVES}
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
+SILENCED_SYSTEM_CHECKS = [
+    "security.W008",  # the reverse proxy leads to https; workers beside the site call it over loopback, without
+    "security.W021",  # whether a domain is put on browsers' lists is for who owns it
+]
 
 # Signing in. Nobody signs up: accounts come from administrators, invitations and single sign-on.
 ACCOUNT_ADAPTER = "teams.sign_in.adapters.PeopleAdapter"

@@ -41,13 +41,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A new page in a context of its own; an error in its scripts fails the test."""
+def complaints() -> list[str]:
+    """What a browser found wrong with its pages: errors in scripts, and what the site's own policy forbids."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    """A new page in a context of its own; what the browser complains of fails the test."""
     context = browser.new_context()
     context.set_default_timeout(10_000)
-    errors: list[str] = []
     page = context.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None)
     yield page
     context.close()
-    assert not errors
+    assert not complaints

@@ -15,10 +15,10 @@ from playwright.sync_api import BrowserContext, Page
 from pytest_django import Settings
 
 from tests import servers
-from tests.browser.conftest import browser, page, pytest_collection_modifyitems
+from tests.browser.conftest import browser, complaints, page, pytest_collection_modifyitems
 from tests.pages import sample
 
-__all__ = ["browser", "page", "pytest_collection_modifyitems"]
+__all__ = ["browser", "complaints", "page", "pytest_collection_modifyitems"]
 
 # Playwright's synchronous API keeps a loop in this thread, which Django would take for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

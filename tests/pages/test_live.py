@@ -26,7 +26,9 @@ from runs.models import FlowRun, Log
 from runs.views.live_page import Reader
 from runs.views.run_list import RunsPage
 from runs.views.run_page import RunPage
-from teams.models import Membership, Team, User
+from teams.actions import create_user
+from teams.members import remove_member, set_role
+from teams.models import ApiToken, Membership, Team, User
 from tests.pages import sample
 from tests.pages.conftest import Site
 
@@ -234,9 +236,51 @@ async def test_socket_without_a_session_is_closed(typical: Site) -> None:
     assert await closing_code(await dial(typical)) == 4401
 
 
-async def test_other_sites_cannot_open_the_socket(typical: Site) -> None:
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:9", "null", "", "127.0.0.1", "http://["])
+async def test_pages_of_another_origin_cannot_open_the_socket(typical: Site, origin: str) -> None:
     with pytest.raises(InvalidStatus, match="403"):
-        await dial(typical, Origin="http://evil.example")
+        await dial(typical, Origin=origin)
+
+
+async def test_a_page_at_the_address_outside_opens_the_socket(typical: Site, settings: Any) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["https://runs.example.com"]
+    assert await closing_code(await dial(typical, Origin="https://runs.example.com")) == 4401
+
+
+async def test_a_token_opens_no_socket(typical: Site) -> None:
+    secret = (await sync_to_async(ApiToken.issue)(name="t", user=typical.made["admin"], team=typical.made["team"]))[1]
+    assert await closing_code(await dial(typical, Authorization=f"Bearer {secret}")) == 4401
+
+
+@pytest.mark.parametrize("page", ["/", "/runs/", "run"])
+async def test_a_change_of_rights_closes_an_open_page_within_a_second(
+    connect: Any, made: dict[str, Any], page: str
+) -> None:
+    member = await sync_to_async(create_user)("pat", team=made["team"], role="operator")
+    socket = await connect(f"/runs/{made['running'].id}/" if page == "run" else page, member)
+    await next_with(socket, "regions")
+    began = time.monotonic()
+    await sync_to_async(set_role)(made["team"], member, "viewer", user=made["admin"])
+    assert await closing_code(socket) == 4403
+    assert time.monotonic() - began < 1
+
+
+async def test_who_leaves_is_cut_off_and_does_not_find_the_page_again(connect: Any, made: dict[str, Any]) -> None:
+    member, address = await sync_to_async(create_user)("pat", team=made["team"]), f"/runs/{made['running'].id}/"
+    socket = await connect(address, member)
+    await next_with(socket, "regions")
+    await sync_to_async(remove_member)(made["team"], member, user=made["admin"])
+    assert await closing_code(socket) == 4403
+    assert await closing_code(await connect(address, member)) == 4404
+
+
+async def test_rights_that_changed_unheard_hold_at_the_next_look(connect: Any, made: dict[str, Any]) -> None:
+    member = await sync_to_async(create_user)("pat", team=made["team"])
+    socket = await connect(f"/runs/{made['running'].id}/", member)
+    await next_with(socket, "regions")
+    await sync_to_async(Membership.objects.filter(user=member).delete)()
+    await sync_to_async(announce)([made["running"].id])
+    assert await closing_code(socket) == 4404
 
 
 def test_announcing_without_a_broker_fails_nothing(
