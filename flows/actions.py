@@ -319,6 +319,8 @@ def locked_deployment(deployment: Deployment) -> Deployment:
 def queue_named(team: Team, queue: Any) -> WorkQueue:
     """The team's queue of this name, made when it is missing."""
     if isinstance(queue, WorkQueue):
+        if queue.team_id != team.pk:
+            raise ValidationError({"queue": f"The queue “{queue.name}” is of another team than {team}."})
         return queue
     if not isinstance(queue, str) or not queue.strip() or len(queue) > 100:
         raise ValidationError({"queue": "Write the name of a work queue, 1 to 100 characters."})

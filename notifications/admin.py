@@ -7,15 +7,30 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from unfold.decorators import action
 
-from notifications import actions
+from notifications import actions as verbs
 from notifications.admin_forms import DestinationAdminForm, PolicyAdminForm
 from notifications.models import Delivery, Destination, Message, Mute, Policy
-from runs.admin import ReadOnlyAdmin, VerbAdmin
+from teams.admin.deeds import Deed
+from teams.admin.links import to_page, to_row
+from teams.admin.rights import ReadOnlyAdmin, rows_of
+from teams.admin.verbs import VerbAdmin
+
+
+def _send_message_again(delivery: Delivery, *, user: Any) -> None:
+    """Send the message that was made of a delivery once more."""
+    if delivery.message is None:
+        raise ValidationError("No message has been made of it yet.")
+    verbs.send_again(delivery.message, user=user)
+
+
+def _test(destination: Destination, *, user: Any) -> None:
+    """Send a test; what the service refuses is said as why not."""
+    answer = verbs.test_destination(destination, user=user)
+    if not answer.ok:
+        raise ValidationError(answer.text)
 
 
 @admin.register(Destination)
@@ -27,7 +42,16 @@ class DestinationAdmin(VerbAdmin):
     list_select_related = ("team",)
     list_filter = ("kind", "gave_up", "team")
     search_fields = ("name", "summary")
-    actions = ("test", "pause", "resume")
+    ordering = ("name", "id")
+    test = Deed("Send a test", _test, "delivering: the test arrived")
+    pause = Deed("Pause", verbs.pause_destination, "paused")
+    resume = Deed("Resume", verbs.resume_destination, "resumed")
+    delete = Deed(
+        "Delete", verbs.delete_destination, "deleted", needs="delete", is_dangerous=True,
+        follows="What waits to be sent there is dropped, and policies tell it no more. What was sent stays on record.",
+    )  # fmt: skip
+    actions = ("test", "pause", "resume", "delete")
+    actions_detail = ("test", "pause", "resume")
     state = (
         "summary", "paused_at", "gave_up", "failures", "failing_since", "retry_at", "last_answer", "last_answer_at",
         "created_by", "created_at",
@@ -36,7 +60,7 @@ class DestinationAdmin(VerbAdmin):
     @admin.display(description="")
     def page(self, destination: Destination) -> SafeString:
         """A link to its page."""
-        return _link("notification-destination", destination.pk, "Page")
+        return to_page("notification-destination", destination.pk)
 
     def get_fields(self, request: HttpRequest, obj: Destination | None = None) -> tuple[str, ...]:
         """What it is made of; then also how it does."""
@@ -52,42 +76,13 @@ class DestinationAdmin(VerbAdmin):
         if change:
             # read again: the form has put what was typed into `obj`
             changes = {"name": given["name"], **{name: given[name] or None for name in ("address", "secret")}}
-            saved, secret = actions.change_destination(Destination.objects.get(pk=obj.pk), user=request.user, **changes)
+            saved, secret = verbs.change_destination(Destination.objects.get(pk=obj.pk), user=request.user, **changes)
         else:
             kind = form.cleaned_data["kind"]
-            saved, secret = actions.create_destination(obj.team, user=request.user, kind=kind, **given)
+            saved, secret = verbs.create_destination(obj.team, user=request.user, kind=kind, **given)
         obj.__dict__.update(saved.__dict__)
         if secret:
             self.message_user(request, f"The signing secret of “{saved}” is shown only now: {secret}", messages.WARNING)
-
-    def delete_model(self, request: HttpRequest, obj: Destination) -> None:
-        """Delete it, and what waits to be sent there."""
-        actions.delete_destination(obj, user=request.user)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        """Delete each of them."""
-        for destination in queryset:
-            actions.delete_destination(destination, user=request.user)
-
-    @action(description="Send a test", permissions=["change"])
-    def test(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        """Send a test to the chosen ones and say what each service answered."""
-        for destination in queryset:
-            answer = actions.test_destination(destination, user=request.user)
-            level = messages.SUCCESS if answer.ok else messages.ERROR
-            self.message_user(request, f"{destination}: {answer.text}", level)
-
-    @action(description="Pause", permissions=["change"])
-    def pause(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        """Let what comes wait."""
-        for destination in queryset:
-            actions.pause_destination(destination, user=request.user)
-
-    @action(description="Resume", permissions=["change"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[Destination]) -> None:
-        """Send what waited, and what comes."""
-        for destination in queryset:
-            actions.resume_destination(destination, user=request.user)
 
 
 @admin.register(Policy)
@@ -99,6 +94,15 @@ class PolicyAdmin(VerbAdmin):
     list_select_related = ("team",)
     list_filter = ("paused", "team")
     search_fields = ("name",)
+    ordering = ("name", "id")
+    pause = Deed("Pause", verbs.pause_policy, "paused")
+    resume = Deed("Resume", verbs.resume_policy, "resumed")
+    delete = Deed(
+        "Delete", verbs.delete_policy, "deleted", needs="delete", is_dangerous=True,
+        follows="What waits to be sent under it is dropped. What was sent stays on record.",
+    )  # fmt: skip
+    actions = ("pause", "resume", "delete")
+    actions_detail = ("pause", "resume")
     fields = (
         "team", "name", "paused", "events", "flows", "deployments", "tags", "send_to", "message", "log_lines",
         "timezone", "burst_limit", "long_running_seconds",
@@ -107,75 +111,51 @@ class PolicyAdmin(VerbAdmin):
     @admin.display(description="")
     def page(self, policy: Policy) -> SafeString:
         """A link to its page."""
-        return _link("notification-policy", policy.pk, "Page")
+        return to_page("notification-policy", policy.pk)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Policy | None = None) -> tuple[str, ...]:
         """A policy stays with its team."""
         return ("team",) if obj else ()
 
-    def save_model(self, request: HttpRequest, obj: Policy, form: ModelForm, change: bool) -> None:
-        """Make it, or change what was changed; pause or resume."""
-        given = {name: value for name, value in form.cleaned_data.items() if name not in {"team", "paused", "send_to"}}
-        if change:
-            saved = Policy.objects.select_related("team").get(pk=obj.pk)  # the form has put what was typed into `obj`
-            changes = {name: value for name, value in given.items() if name in form.changed_data}
-            if "send_to" in form.changed_data:
-                changes["destinations"] = list(form.cleaned_data["send_to"])
-            if changes:
-                saved = actions.update_policy(saved, user=request.user, **changes)
-        else:
-            to = list(form.cleaned_data["send_to"])
-            saved = actions.create_policy(obj.team, user=request.user, destinations=to, **given)
-        paused = form.cleaned_data["paused"]
-        if paused != saved.paused:
-            verb = actions.pause_policy if paused else actions.resume_policy
-            saved = verb(saved, user=request.user)
-        obj.__dict__.update(saved.__dict__)
+    def get_form(self, request: HttpRequest, obj: Policy | None = None, change: bool = False, **options: Any) -> Any:
+        """Offer the destinations that the reader may see, of the policy's own team."""
+        made = super().get_form(request, obj, change=change, **options)
+        seen: Any = rows_of(Destination, request.user)
+        field = made.base_fields.get("send_to")
+        if field is not None:
+            field.queryset = (seen.filter(team=obj.team_id) if obj else seen).order_by("name")
+        return made
 
-    def delete_model(self, request: HttpRequest, obj: Policy) -> None:
-        """Delete it, and what waits under it."""
-        actions.delete_policy(obj, user=request.user)
+    def make(self, row: Policy, typed: dict[str, Any], user: Any) -> Policy:
+        """Make a policy, paused if that was chosen."""
+        paused, to = typed.pop("paused"), list(typed.pop("send_to"))
+        typed.pop("team")
+        made = verbs.create_policy(row.team, user=user, destinations=to, **typed)
+        return verbs.pause_policy(made, user=user) if paused else made
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Policy]) -> None:
-        """Delete each of them."""
-        for policy in queryset:
-            actions.delete_policy(policy, user=request.user)
-
-
-class _ToldAdmin(ReadOnlyAdmin):
-    """What was told: read only, and sent again."""
-
-    actions = ("send_again",)
-
-    def has_send_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Who may change messages may send them again."""
-        return bool(request.user.has_perm("notifications.change_message"))
-
-    @action(description="Send again", permissions=["send"])
-    def send_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Send the messages of the chosen rows once more; says why one is not."""
-        sent = 0
-        for message in self.messages_of(queryset):
-            try:
-                actions.send_again(message, user=request.user)
-                sent += 1
-            except ValidationError as error:
-                self.message_user(request, f"{message}: {' '.join(error.messages)}", messages.ERROR)
-        self.message_user(request, f"{sent:,} {'message is' if sent == 1 else 'messages are'} sent again.")
-
-    def messages_of(self, rows: QuerySet[Any]) -> QuerySet[Message]:
-        """The messages that belong to these rows, each once."""
-        raise NotImplementedError
+    def change(self, row: Policy, typed: dict[str, Any], user: Any) -> Policy:
+        """Change what was changed; pause or resume."""
+        paused = typed.pop("paused", row.paused)
+        if "send_to" in typed:
+            typed["destinations"] = list(typed.pop("send_to"))
+        if typed:
+            row = verbs.update_policy(row, user=user, **typed)
+        if paused != row.paused:
+            row = (verbs.pause_policy if paused else verbs.resume_policy)(row, user=user)
+        return row
 
 
 @admin.register(Message)
-class MessageAdmin(_ToldAdmin):
+class MessageAdmin(ReadOnlyAdmin):
     """Messages, each with what was said to it."""
+
+    send_again = Deed("Send again", verbs.send_again, "sent again", needs="run")
+    actions = actions_detail = ("send_again",)
 
     list_display = ("title", "destination", "policy", "state", "count", "tries", "last_answer", "created_at", "sent_at")
     list_select_related = ("destination", "policy")
     list_filter = ("state", "kind", "team")
-    search_fields = ("destination__name", "policy__name", "deliveries__flow_run__name")
+    search_fields = ("destination__name", "policy__name")
     ordering = ("-id",)
     fields = (
         "destination", "policy", "kind", "count", "state", "tries", "title", "text", "said", "runs", "created_at",
@@ -209,10 +189,6 @@ class MessageAdmin(_ToldAdmin):
         told = message.deliveries.select_related("flow_run").order_by("id")[:20]
         return format_html_join(" ", "{}", ((_run(delivery),) for delivery in told))
 
-    def messages_of(self, rows: QuerySet[Any]) -> QuerySet[Message]:
-        """Themselves."""
-        return rows
-
 
 class StatusFilter(admin.SimpleListFilter):
     """What became of deliveries."""
@@ -231,13 +207,17 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(_ToldAdmin):
+class DeliveryAdmin(ReadOnlyAdmin):
     """Deliveries: a row for each policy, destination and event."""
+
+    send_again = Deed("Send again", _send_message_again, "sent again", needs="run")
+    actions = actions_detail = ("send_again",)
 
     list_display = ("event", "run", "policy", "destination", "became", "occurred_at", "page")
     list_select_related = ("flow_run", "policy", "destination", "message")
-    list_filter = (StatusFilter, "event", "team")
-    search_fields = ("flow_run__name", "flow_run__flow__name", "policy__name", "destination__name")
+    list_filter = (StatusFilter, "event", "team", "policy", "destination")
+    search_fields = ("flow_run__name__exact",)
+    search_help_text = "A run's whole name."
     ordering = ("-id",)
     fields = (
         "event", "run", "attempt", "state_name", "reason", "occurred_at", "policy", "destination", "became",
@@ -258,45 +238,53 @@ class DeliveryAdmin(_ToldAdmin):
     @admin.display(description="")
     def page(self, delivery: Delivery) -> SafeString:
         """A link to its page."""
-        return _link("notification-delivery", delivery.pk, "Page")
+        return to_page("notification-delivery", delivery.pk)
 
-    def messages_of(self, rows: QuerySet[Any]) -> QuerySet[Message]:
-        """Those that were made of them."""
-        return Message.objects.filter(pk__in=rows.values("message"))
+
+def _unmute(mute: Mute, *, user: Any) -> None:
+    verbs.unmute(mute.deployment, user=user)
 
 
 @admin.register(Mute)
 class MuteAdmin(VerbAdmin):
     """Muted deployments."""
 
-    list_display = ("deployment", "until", "reason", "created_by")
+    owner = "deployment"
+    list_display = ("deployment_row", "until", "reason", "created_by", "page")
     list_select_related = ("deployment__flow", "created_by")
+    list_filter = ("deployment__team", "until")
     search_fields = ("deployment__name", "deployment__flow__name", "reason")
+    ordering = ("until", "id")
     autocomplete_fields = ("deployment",)
     fields = ("deployment", "until", "reason")
+    delete = Deed(
+        "Unmute", _unmute, "taken away", needs="delete", follows="What happens from now on is told again.",
+    )  # fmt: skip
+    actions = ("delete",)
+
+    @admin.display(description="deployment")
+    def deployment_row(self, mute: Mute) -> SafeString:
+        """The deployment of which nothing is told."""
+        return to_row("flows_deployment", mute.deployment_id, mute.deployment)
+
+    @admin.display(description="")
+    def page(self, mute: Mute) -> SafeString:
+        """A link to its deployment's page."""
+        return to_page("deployment", mute.deployment_id, "Deployment")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Mute | None = None) -> tuple[str, ...]:
         """A mute stays with its deployment."""
         return ("deployment",) if obj else ()
 
-    def save_model(self, request: HttpRequest, obj: Mute, form: ModelForm, change: bool) -> None:
+    def make(self, row: Mute, typed: dict[str, Any], user: Any) -> Mute:
         """Mute the deployment until then."""
-        made = actions.mute(obj.deployment, user=request.user, until=obj.until, reason=obj.reason)
-        obj.__dict__.update(made.__dict__)
+        return verbs.mute(row.deployment, user=user, until=row.until, reason=row.reason)
 
-    def delete_model(self, request: HttpRequest, obj: Mute) -> None:
-        """Unmute it."""
-        actions.unmute(obj.deployment, user=request.user)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Mute]) -> None:
-        """Unmute each of them."""
-        for mute in queryset.select_related("deployment"):
-            actions.unmute(mute.deployment, user=request.user)
+    def change(self, row: Mute, typed: dict[str, Any], user: Any) -> Mute:
+        """Mute it until another time."""
+        now = {"until": row.until, "reason": row.reason} | typed
+        return verbs.mute(row.deployment, user=user, **now)
 
 
 def _run(delivery: Delivery) -> SafeString:
-    return _link("run", delivery.flow_run_id, delivery.flow_run.name)
-
-
-def _link(page: str, id: Any, words: str) -> SafeString:
-    return format_html('<a href="{}">{}</a>', reverse(page, args=[id]), words)
+    return to_row("runs_flowrun", delivery.flow_run_id, delivery.flow_run.name)

@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -114,6 +115,69 @@ def set_password(person: User, password: str, *, user: User | None = None) -> Us
     return person
 
 
+def change_user(person: User, *, user: User | None = None, **changes: Any) -> User:
+    """Change what a user is called, `username` among it, where mail reaches them and their `time_zone`.
+
+    Raises:
+        ValidationError: By field: a name or an address that is taken or can be none.
+        Refused: The asker is no site administrator.
+    """
+    require_site_admin(user, "Changing people")
+    before = {name: getattr(person, name) for name in changes}
+    for name, value in changes.items():
+        setattr(person, name, value)
+    person.full_clean(exclude=["password"])
+    with transaction.atomic():
+        person.save(update_fields=list(changes))
+        if "email" in changes:
+            people.keep_email(person, is_proven=administers_site(user))
+        audit.record(user, "user.change", person, audit.differences(before, changes))
+    return person
+
+
+def set_standing(
+    person: User, *, is_staff: bool | None = None, is_superuser: bool | None = None, user: User | None = None
+) -> User:
+    """Say whether somebody uses the administration, and whether they administer the whole site. None: as it is.
+
+    Raises:
+        ValidationError: `is_superuser`: nobody would be left who administers the site.
+        Refused: The asker is no site administrator.
+    """
+    require_site_admin(user, "Naming administrators of the site")
+    wanted = {"is_staff": is_staff, "is_superuser": is_superuser}
+    changes = {name: value for name, value in wanted.items() if value not in (None, getattr(person, name))}
+    if not changes:
+        return person
+    with transaction.atomic():
+        if changes.get("is_superuser") is False:
+            _keep_an_admin(person, "is_superuser")
+        before = {name: getattr(person, name) for name in changes}
+        for name, value in changes.items():
+            setattr(person, name, value)
+        person.save(update_fields=list(changes))
+        announce_rights([person])
+        audit.record(user, "user.set_standing", person, audit.differences(before, changes))
+    return person
+
+
+def remove_second_factor(person: User, *, user: User | None = None) -> User:
+    """Let somebody who lost their second factor sign in by password alone; their recovery codes go with it.
+
+    Raises:
+        ValidationError: They have none.
+        Refused: The asker is no site administrator.
+    """
+    require_site_admin(user, "Removing somebody's second factor")
+    with transaction.atomic():
+        kinds = sorted(Authenticator.objects.filter(user=person).values_list("type", flat=True))
+        if not kinds:
+            raise ValidationError(f"{person} has no second factor.")
+        Authenticator.objects.filter(user=person).delete()
+        audit.record(user, "user.remove_second_factor", person, {"second factor": (", ".join(kinds), None)})
+    return person
+
+
 def deactivate_user(person: User, *, user: User | None = None) -> User:
     """Keep a user out: sessions and tokens stop at once, what the user made stays. Doing it twice is harmless.
 
@@ -124,9 +188,7 @@ def deactivate_user(person: User, *, user: User | None = None) -> User:
     _require_over(user, person, "Deactivating people")
     with transaction.atomic():
         if person.is_superuser:
-            admins = User.objects.select_for_update().filter(is_superuser=True, is_active=True).order_by("pk")
-            if [admin.pk for admin in admins] == [person.pk]:
-                raise ValidationError(f"{person} is the last administrator of the site. Name another one first.")
+            _keep_an_admin(person)
         if User.objects.filter(pk=person.pk, is_active=True).update(is_active=False):
             audit.record(user, "user.deactivate", person, {"active": (True, False)}, team=person.service_of_id)
         end_sessions(person)
@@ -219,6 +281,14 @@ def revoke_token(token: ApiToken, *, user: User | None = None) -> None:
     with transaction.atomic():
         if ApiToken.objects.filter(pk=token.pk).delete()[0]:
             audit.record(user, "token.revoke", token, {"user": (token.user.username, None)})
+
+
+def _keep_an_admin(person: User, field: str = "") -> None:
+    """Raise ValidationError where this is the last administrator of the site. Locks all of them."""
+    admins = User.objects.select_for_update().filter(is_superuser=True, is_active=True).order_by("pk")
+    if [admin.pk for admin in admins] == [person.pk]:
+        said = f"{person} is the last administrator of the site. Name another one first."
+        raise ValidationError({field: said} if field else said)
 
 
 def _require_over(user: User | None, person: User, deed: str) -> None:

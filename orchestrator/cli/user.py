@@ -128,22 +128,50 @@ def set_password(username: str, password_stdin: bool) -> None:
     from orchestrator.server.preparation import prepare
 
     prepare(lambda line: click.echo(line, err=True), issue=False)
-    from django.contrib.auth.password_validation import validate_password
     from django.core.exceptions import ValidationError
 
-    from teams.models import User
+    from teams import actions, audit
+    from teams.models import User, Via
 
     person = User.objects.filter(username=username).first() if username else User.first_admin()
     if person is None:
         raise click.ClickException(f"There is no user {username!r}.")
     password = _ask(person.username, password_stdin)
     try:
-        validate_password(password, person)
+        with audit.coming_from(audit.Origin(Via.CLI)):
+            actions.set_password(person, password)
     except ValidationError as error:
         raise click.ClickException(" ".join(error.messages)) from None
-    person.set_password(password)
-    person.save(update_fields=["password"])
     click.echo(f"The password of {person.username} is set.")
+
+
+@user.command("reset-second-factor")
+@USER
+def reset_second_factor(username: str) -> None:
+    """Take a user's second factor away, in the database that the settings name: for who lost their phone.
+
+    Until they set one up again they sign in by password alone.
+
+    \b
+      orchestrator user reset-second-factor ann
+    """
+    from orchestrator.server.preparation import prepare
+
+    prepare(lambda line: click.echo(line, err=True), issue=False)
+    from django.core.exceptions import ValidationError
+
+    from teams import actions, audit
+    from teams.models import User, Via
+
+    person = User.objects.filter(username=username).first()
+    if person is None:
+        raise click.ClickException(f"There is no user {username!r}.")
+    try:
+        with audit.coming_from(audit.Origin(Via.CLI)):
+            actions.remove_second_factor(person)
+    except ValidationError as error:
+        raise click.ClickException(" ".join(error.messages)) from None
+    click.echo(f"{person.username} has no second factor any more.")
 
 
 def _id(api: Api, username: str) -> int:

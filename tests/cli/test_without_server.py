@@ -148,6 +148,12 @@ def test_no_password_on_standard_input_is_said(local: Cli) -> None:
     assert "No password came" in local("user", "set-password", code=1).stderr
 
 
+def test_a_second_factor_that_is_not_there_is_said(local: Cli) -> None:
+    assert "no user 'ann'" in local("user", "reset-second-factor", "ann", code=1).stderr
+    local("server", "url")  # makes the first administrator
+    assert "admin has no second factor" in local("user", "reset-second-factor", "admin", code=1).stderr
+
+
 def test_a_broken_setting_is_one_line(cli: Cli) -> None:
     for name, value in [
         ("DATABASE_URL", "mysql://localhost/x"),

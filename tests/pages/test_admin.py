@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
+from django.forms import MultiWidget
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -14,8 +16,8 @@ from pytest_django import Settings
 from flows.models import Deployment, Schedule, WorkQueue
 from notifications.models import Delivery, Destination, Message, Mute, Policy
 from orchestrator.encryption import Secret
-from runs.models import FlowRun
-from teams.models import ApiToken, Membership, Team, User
+from runs.models import ConcurrencyLimit, FlowRun
+from teams.models import ApiToken, AuditEntry, Invitation, Membership, Team, User
 from tests.notifications.receiving import Receiver, Reply
 from tests.pages import sample
 
@@ -40,10 +42,25 @@ def address(row: Any, page: str = "change") -> str:
 
 
 def form_of(reader: Client, row: Any, **changes: Any) -> dict[str, Any]:
-    """The values of a change form as they stand, with some changed."""
-    form = reader.get(address(row)).context["adminform"].form
-    values = {name: form[name].value() for name in form.fields}
-    return {name: value for name, value in values.items() if value is not None and value is not False} | changes
+    """The values of a change form as they stand, with its rows of others, and some changed."""
+    context = reader.get(address(row)).context
+    values = _values(context["adminform"].form)
+    for inline in context["inline_admin_formsets"]:
+        for form in (inline.formset.management_form, *inline.formset.initial_forms):
+            values |= _values(form)
+    return values | changes
+
+
+def _values(form: Any) -> dict[str, Any]:
+    values = {}
+    for bound in form:
+        value, widget = bound.value(), bound.field.widget
+        if isinstance(widget, MultiWidget):
+            parts = enumerate(widget.decompress(value))
+            values |= {f"{bound.html_name}_{number}": part for number, part in parts if part is not None}
+        elif value is not None and value is not False:
+            values[bound.html_name] = value
+    return values
 
 
 def test_every_list_and_form_answers(reader: Client, made: dict[str, Any]) -> None:
@@ -140,8 +157,11 @@ def test_runs_are_cancelled_together(reader: Client, made: dict[str, Any]) -> No
         *map(str, FlowRun.objects.filter(state_type="SCHEDULED").values_list("id", flat=True)),
     ]
     form = {"action": "cancel", "_selected_action": chosen}
-    response = reader.post(reverse("admin:runs_flowrun_changelist"), form, follow=True)
-    assert "9 runs are being cancelled" in response.content.decode()
+    asked = reader.post(reverse("admin:runs_flowrun_changelist"), form)
+    assert "Cancel: 10 flow runs" in asked.content.decode()
+    assert not FlowRun.objects.filter(state_type="CANCELLED").exists()
+    response = reader.post(reverse("admin:runs_flowrun_changelist"), {**form, "post": "yes"}, follow=True)
+    assert "9 flow runs are being cancelled" in response.content.decode()
     made["completed"].refresh_from_db()
     assert made["completed"].state_type == "COMPLETED"
 
@@ -255,7 +275,7 @@ def test_messages_and_deliveries_are_sent_again(reader: Client, told: dict[str, 
         Message.objects.update(state="failed")
         form = {"action": "send_again", "_selected_action": [str(row.pk)]}
         page = reverse(f"admin:notifications_{row._meta.model_name}_changelist")
-        assert "1 message is sent again" in reader.post(page, form, follow=True).content.decode()
+        assert f"1 {row._meta.verbose_name} is sent again" in reader.post(page, form, follow=True).content.decode()
         assert Message.objects.get().state == "waiting"
         assert "waits to be sent already" in reader.post(page, form, follow=True).content.decode()
 
@@ -287,3 +307,135 @@ def test_a_mute_is_made_and_deleted_through_verbs(reader: Client, made: dict[str
     assert (mute.reason, mute.created_by) == ("moving", User.first_admin())
     assert reader.post(address(mute, "delete"), {"post": "yes"}).status_code == 302
     assert not Mute.objects.exists()
+
+
+def test_a_change_is_written_down_with_what_was_before(reader: Client, made: dict[str, Any]) -> None:
+    deployment = made["deployments"]["flights"]
+    reader.post(address(deployment), form_of(reader, deployment, description="Said here", tags="[]"))
+    entry = AuditEntry.objects.get(verb="deployment.change")
+    assert (entry.via, entry.changes["description"]) == ("admin", ["", "Said here"])
+
+
+def test_schedules_are_changed_on_the_page_of_their_deployment(reader: Client, made: dict[str, Any]) -> None:
+    deployment = made["deployments"]["flights"]
+    form = form_of(reader, deployment, **{"schedules-0-expression": "MO 03:00", "schedules-TOTAL_FORMS": 2})
+    new = {
+        "kind": "cron", "expression": "0 6 * * *", "timezone": "UTC", "active": "on", "on_day_off": "skip",
+        "catchup": "latest", "parameters": "{}",
+    }  # fmt: skip
+    form |= {f"schedules-1-{name}": value for name, value in new.items()}
+    assert reader.post(address(deployment), form).status_code == 302
+    assert set(deployment.schedules.values_list("expression", flat=True)) == {"MO 03:00", "0 6 * * *"}
+    wrong = form_of(reader, deployment, **{"schedules-1-expression": "often"})
+    shown = reader.post(address(deployment), wrong).context["inline_admin_formsets"][0].formset
+    assert shown.forms[1].errors["expression"]
+    gone = form_of(reader, deployment, **{"schedules-0-DELETE": "on"})
+    assert reader.post(address(deployment), gone).status_code == 302
+    assert list(deployment.schedules.values_list("expression", flat=True)) == ["0 6 * * *"]
+    verbs = AuditEntry.objects.filter(verb__startswith="schedule.").order_by("id").values_list("verb", flat=True)
+    assert list(verbs) == ["schedule.change", "schedule.add", "schedule.delete"]
+
+
+def test_a_deployment_is_run_paused_and_duplicated_from_its_page(reader: Client, made: dict[str, Any]) -> None:
+    deployment = made["deployments"]["flights"]
+
+    def page(deed: str) -> str:
+        return reverse(f"admin:flows_deployment_{deed}", args=[deployment.pk])
+
+    assert "Run: 1 deployment" in reader.get(page("run")).content.decode()
+    assert not FlowRun.objects.filter(trigger="person", state_type="SCHEDULED").exists()
+    for deed, typed in (("run", {}), ("pause", {}), ("duplicate", {"name": "copy"})):
+        assert reader.post(page(deed), {"post": "yes", **typed}).status_code == 302, deed
+    deployment.refresh_from_db()
+    assert FlowRun.objects.filter(trigger="person", state_type="SCHEDULED").exists()
+    assert deployment.paused
+    assert Deployment.objects.filter(flow=deployment.flow, name="copy").exists()
+    taken = reader.post(page("duplicate"), {"post": "yes", "name": "copy"}, follow=True)
+    assert "already" in taken.content.decode()
+
+
+def test_deployments_change_queue_together(reader: Client, made: dict[str, Any]) -> None:
+    queue = WorkQueue.objects.create(team=made["team"], name="slow")
+    chosen = [str(pk) for pk in Deployment.objects.values_list("pk", flat=True)]
+    form = {"action": "set_queue", "_selected_action": chosen, "post": "yes", "queue": str(queue.pk)}
+    page = reader.post(reverse("admin:flows_deployment_changelist"), form, follow=True).content.decode()
+    assert f"{len(chosen)} deployments are on that queue now" in page
+    assert not Deployment.objects.exclude(queue=queue).exists()
+
+
+def test_a_limit_is_made_changed_and_reset(reader: Client, made: dict[str, Any]) -> None:
+    new = {"team": str(made["team"].pk), "tag": "db", "limit": "2"}
+    assert reader.post(address(ConcurrencyLimit(), "add"), new).status_code == 302
+    limit = ConcurrencyLimit.objects.get()
+    assert reader.post(address(limit), {"limit": "3"}).status_code == 302
+    form = {"action": "reset", "_selected_action": [str(limit.pk)]}
+    asked = reader.post(reverse("admin:runs_concurrencylimit_changelist"), form).content.decode()
+    assert "Every slot that is held is freed" in asked
+    reader.post(reverse("admin:runs_concurrencylimit_changelist"), {**form, "post": "yes"})
+    verbs = AuditEntry.objects.order_by("id").values_list("verb", flat=True)
+    assert list(verbs) == ["concurrency_limit.create", "concurrency_limit.change", "concurrency_limit.reset"]
+
+
+def test_people_are_changed_each_thing_by_its_verb(reader: Client, made: dict[str, Any]) -> None:
+    ada = User.objects.create_user("ada", email="ada@example.com")
+    form = form_of(reader, ada, first_name="Ada", is_staff="on", is_active="")
+    assert reader.post(address(ada), form).status_code == 302
+    ada.refresh_from_db()
+    assert (ada.first_name, ada.is_staff, ada.is_active) == ("Ada", True, False)
+    verbs = AuditEntry.objects.order_by("id").values_list("verb", flat=True)
+    assert list(verbs) == ["user.change", "user.set_standing", "user.deactivate"]
+
+
+def test_the_last_administrator_of_the_site_stays_one(reader: Client, made: dict[str, Any]) -> None:
+    admin_of_site = made["admin"]
+    form = form_of(reader, admin_of_site)
+    del form["is_superuser"]
+    shown = reader.post(address(admin_of_site), form).context["adminform"].form
+    assert "last administrator" in " ".join(shown.errors["is_superuser"])
+    assert User.objects.get(pk=admin_of_site.pk).is_superuser
+
+
+def test_a_password_set_here_is_written_down(reader: Client, made: dict[str, Any]) -> None:
+    ada = User.objects.create_user("ada")
+    page = reverse("admin:auth_user_password_change", args=[ada.pk])
+    assert "Sessions that were begun" in reader.get(page).content.decode()
+    weak = reader.post(page, {"post": "yes", "password": "123", "again": "123"}, follow=True)
+    assert "too short" in weak.content.decode()
+    typed = {"post": "yes", "password": "correct horse 9", "again": "correct horse 9"}
+    assert reader.post(page, typed).status_code == 302
+    ada.refresh_from_db()
+    assert ada.check_password("correct horse 9")
+    assert AuditEntry.objects.get(verb="user.set_password").subject_id == str(ada.pk)
+    own = reverse("admin:auth_user_password_change", args=[made["admin"].pk])
+    reader.post(own, typed)
+    assert reader.get(reverse("admin:index")).status_code == 200  # and is signed in still
+
+
+def test_a_lost_second_factor_is_removed(reader: Client, made: dict[str, Any]) -> None:
+    ada = User.objects.create_user("ada")
+    for kind in ("totp", "recovery_codes"):
+        Authenticator.objects.create(user=ada, type=kind, data={})
+    form = {"action": "remove_second_factor", "_selected_action": [str(ada.pk)], "post": "yes"}
+    page = reader.post(reverse("admin:teams_user_changelist"), form, follow=True)
+    assert "without a second factor now" in page.content.decode()
+    assert not Authenticator.objects.filter(user=ada).exists()
+    assert AuditEntry.objects.get(verb="user.remove_second_factor").subject_name == "ada"
+
+
+def test_an_invitations_link_is_shown_once(reader: Client, made: dict[str, Any]) -> None:
+    new = {"team": str(made["team"].pk), "role": "viewer", "email": ""}
+    shown = reader.post(address(Invitation(), "add"), new, follow=True).content.decode()
+    assert "/invitations/" in shown
+    invitation = Invitation.objects.get()
+    assert "/invitations/" not in reader.get(address(invitation)).content.decode()
+    reader.post(address(invitation, "delete"), {"post": "yes"})
+    assert not Invitation.objects.exists()
+
+
+def test_lists_of_runs_are_read_in_few_queries(
+    reader: Client, made: dict[str, Any], django_assert_max_num_queries: Any
+) -> None:
+    for name, most in (("runs_flowrun", 12), ("runs_taskrun", 10), ("runs_attempt", 10), ("teams_auditentry", 10)):
+        with django_assert_max_num_queries(most) as asked:
+            reader.get(reverse(f"admin:{name}_changelist"))
+        assert not [one for one in asked.captured_queries if "COUNT(" in one["sql"]], name
