@@ -26,6 +26,13 @@ def _no_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def user(user: User) -> User:
+    """Limits are for administrators of the team."""
+    user.memberships.update(role="admin")
+    return user
+
+
+@pytest.fixture
 def run(make_run: RunMaker) -> FlowRun:
     return make_run(type_=StateType.RUNNING, attempt=1)
 
