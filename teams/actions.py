@@ -14,7 +14,7 @@ from django.utils.text import slugify
 from teams import audit, members
 from teams.live import announce_rights
 from teams.models import ApiToken, Membership, Role, Scope, Team, User
-from teams.rights import OF_SCOPE, Confinement, Level, Refused, administers_site, require, require_site_admin
+from teams.rights import OF_SCOPE, Confinement, Level, Refused, administers_site, require, require_site
 from teams.sign_in import people
 from teams.sign_in.sessions import end_sessions
 
@@ -46,7 +46,7 @@ def create_user(
         Refused: The asker may not.
     """
     if team is None or is_admin:
-        require_site_admin(user, "Making users without naming a team, or administrators,")
+        require_site(user, "Making users without naming a team, or administrators,")
     team = team or Team.default()
     require(user, Level.ADMIN, team)
     if role not in Role.values:
@@ -104,7 +104,7 @@ def set_password(person: User, password: str, *, user: User | None = None) -> Us
         Refused: The asker is neither that person nor a site administrator.
     """
     if user is None or user.pk != person.pk:
-        require_site_admin(user, "Setting somebody's password")
+        require_site(user, "Setting somebody's password")
     if person.service_of_id is not None:
         raise ValidationError({"password": "A service account cannot sign in; make it a token."})
     _use_password(person, password)
@@ -294,7 +294,7 @@ def _keep_an_admin(person: User, field: str = "") -> None:
 def _require_over(user: User | None, person: User, deed: str) -> None:
     """Raise Refused unless the asker decides on this account."""
     if person.service_of is None:
-        require_site_admin(user, deed)
+        require_site(user, deed)
     else:
         require(user, Level.ADMIN, person.service_of)
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from teams import audit, sharing
 from teams.live import announce_rights
 from teams.models import GroupMapping, Invitation, Membership, Role, Team, User, fingerprint
-from teams.rights import Confinement, Level, require, require_site_admin
+from teams.rights import Confinement, Level, require, require_site
 
 INVITATION_LIFETIME: Final = timedelta(days=7)
 
@@ -27,7 +27,7 @@ def create_team(name: str, *, user: User | None = None) -> Team:
         ValidationError: `name` is empty, too long or taken.
         Refused: The user is no site administrator.
     """
-    require_site_admin(user, "Making teams")
+    require_site(user, "Making teams")
     team = Team(name=name.strip())
     team.full_clean()
     try:

@@ -67,17 +67,12 @@ def require(user: Any, level: Level, row: Any) -> None:
     raise Refused(refusal(level, row, getattr(user, "confinement", None)))
 
 
-def require_in(user: Any, level: Level, team: Any) -> None:
-    """Raise Refused unless this user may do so much in a team: before making something there."""
-    require(user, level, team)
-
-
 def administers_site(user: Any) -> bool:
     """Whether this user administers the whole site, and no token takes anything of that away. None, the site, does."""
     return user is None or bool(user.sees_everything and user.level_in(None) >= Level.ADMIN)
 
 
-def require_site_admin(user: Any, deed: str) -> None:
+def require_site(user: Any, deed: str = "This") -> None:
     """Raise Refused unless this user administers the whole site.
 
     Args:
@@ -85,12 +80,6 @@ def require_site_admin(user: Any, deed: str) -> None:
     """
     if not administers_site(user):
         raise Refused(f"{deed} takes a site administrator.")
-
-
-def require_site(user: Any) -> None:
-    """Raise Refused unless this user administers the whole site, and no token takes that away."""
-    if user is not None and not (user.is_superuser and user.level_in(None) == Level.ADMIN):
-        raise Refused("This takes a site administrator.")
 
 
 def refusal(level: Level, row: Any, confinement: Confinement | None = None) -> str:

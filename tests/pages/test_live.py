@@ -27,8 +27,8 @@ from runs.views.live_page import Reader
 from runs.views.run_list import RunsPage
 from runs.views.run_page import RunPage
 from teams.actions import create_user
-from teams.members import remove_member, set_role
-from teams.models import ApiToken, Membership, Team, User
+from teams.members import create_team, remove_member, set_role
+from teams.models import ApiToken, Membership, Role, Team, User
 from tests.pages import sample
 from tests.pages.conftest import Site
 
@@ -250,6 +250,17 @@ async def test_a_page_at_the_address_outside_opens_the_socket(typical: Site, set
 async def test_a_token_opens_no_socket(typical: Site) -> None:
     secret = (await sync_to_async(ApiToken.issue)(name="t", user=typical.made["admin"], team=typical.made["team"]))[1]
     assert await closing_code(await dial(typical, Authorization=f"Bearer {secret}")) == 4401
+
+
+@pytest.mark.parametrize("role", [*Role.values, None])
+async def test_a_page_is_followed_by_whoever_may_see_it(connect: Any, made: dict[str, Any], role: str | None) -> None:
+    team = made["team"] if role else await sync_to_async(create_team)("others")
+    person = await sync_to_async(create_user)("pat", team=team, role=role or "admin")
+    socket = await connect(f"/runs/{made['running'].id}/", person)
+    if role:
+        assert (await next_with(socket, "regions"))["regions"]
+    else:
+        assert await closing_code(socket) == 4404
 
 
 @pytest.mark.parametrize("page", ["/", "/runs/", "run"])

@@ -13,7 +13,8 @@ from django.http import HttpResponse
 from django.urls import reverse
 
 from orchestrator import door, permissions
-from orchestrator.permissions import API, PAGES, Need, Of
+from orchestrator.permissions import API, PAGES, SOCKETS, Need, Of
+from runs import routing
 from teams.models import Role
 from teams.rights import OF_ROLE, Level
 from tests.permissions.world import World, client_of, knock
@@ -131,6 +132,10 @@ def test_every_address_stands_in_one_table() -> None:
     assert door.every_address_has_its_need() == []
     assert not set(PAGES) & set(API)
     assert set(PAGES) | set(API) == set(names)
+
+
+def test_every_socket_stands_in_the_table() -> None:
+    assert {str(route.pattern) for route in routing.websocket_urlpatterns} == set(SOCKETS)
 
 
 def test_who_is_nobody_reaches_exactly_these() -> None:
