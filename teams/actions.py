@@ -122,7 +122,7 @@ def change_user(person: User, *, user: User | None = None, **changes: Any) -> Us
         ValidationError: By field: a name or an address that is taken or can be none.
         Refused: The asker is no site administrator.
     """
-    require_site_admin(user, "Changing people")
+    require_site(user, "Changing people")
     before = {name: getattr(person, name) for name in changes}
     for name, value in changes.items():
         setattr(person, name, value)
@@ -144,7 +144,7 @@ def set_standing(
         ValidationError: `is_superuser`: nobody would be left who administers the site.
         Refused: The asker is no site administrator.
     """
-    require_site_admin(user, "Naming administrators of the site")
+    require_site(user, "Naming administrators of the site")
     wanted = {"is_staff": is_staff, "is_superuser": is_superuser}
     changes = {name: value for name, value in wanted.items() if value not in (None, getattr(person, name))}
     if not changes:
@@ -168,7 +168,7 @@ def remove_second_factor(person: User, *, user: User | None = None) -> User:
         ValidationError: They have none.
         Refused: The asker is no site administrator.
     """
-    require_site_admin(user, "Removing somebody's second factor")
+    require_site(user, "Removing somebody's second factor")
     with transaction.atomic():
         kinds = sorted(Authenticator.objects.filter(user=person).values_list("type", flat=True))
         if not kinds:
