@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from benchmarks import acquiring, dispatch, notifications, pages, parts, peers, scripts, served, slots, table
+from benchmarks import acquiring, dispatch, notifications, pages, parts, peers, scripts, served, slots, table, teams
 from benchmarks.load import OtherLoad
 from benchmarks.measures import BenchmarkError, NotHereError, Row
 
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = (
     | acquiring.BENCHMARKS
     | notifications.BENCHMARKS
     | pages.BENCHMARKS
+    | teams.BENCHMARKS
 )
 
 

@@ -22,8 +22,8 @@ def snapshot(quick: bool) -> Iterator[Row]:
     ratios = []
     workers = "SELECT count(*) FROM runs_worker WHERE stopped_at IS NULL"
     with (
-        _postgres() as url,
-        serving(api=True, has_worker=lambda: _number(url, workers) > 0, ORCHESTRATOR_DATABASE_URL=url) as server,
+        postgres() as url,
+        serving(api=True, has_worker=lambda: number(url, workers) > 0, ORCHESTRATOR_DATABASE_URL=url) as server,
     ):
         deployment = server.deploy("hello", "snapshot", "--isolation", "worker")
         _drained_per_second(server, url, deployment, 20)  # its processes are there, its tables' pages are warm
@@ -32,7 +32,7 @@ def snapshot(quick: bool) -> Iterator[Row]:
             with _snapshot(url):
                 held = _drained_per_second(server, url, deployment, runs)
             ratios.append(held / free)
-        printed = _number(url, "SELECT count(*) FROM runs_log WHERE logger = 'stdout' AND message = 'hello'")
+        printed = number(url, "SELECT count(*) FROM runs_log WHERE logger = 'stdout' AND message = 'hello'")
     if (expected := 20 + 2 * rounds * runs) != printed:
         raise BenchmarkError(f"{expected} runs printed {printed} lines on record")
     note = f"{runs} runs each, on PostgreSQL; {rounds} rounds"
@@ -40,7 +40,7 @@ def snapshot(quick: bool) -> Iterator[Row]:
 
 
 @contextmanager
-def _postgres() -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Yield the address of an empty database; NotHereError where this machine has no PostgreSQL."""
     try:
         from tests.servers import new_database, postgres  # they need packages of the development environment
@@ -61,7 +61,7 @@ def _snapshot(url: str) -> Iterator[None]:
         yield
 
 
-def _number(url: str, query: str) -> int:
+def number(url: str, query: str) -> int:
     import psycopg  # only where there is a PostgreSQL
 
     with closing(psycopg.connect(url)) as connection:
@@ -73,14 +73,14 @@ def _number(url: str, query: str) -> int:
 def _drained_per_second(server: Server, url: str, deployment: str, runs: int) -> float:
     """Let runs wait on a paused queue, then have them executed; return how many a second were completed."""
     completed = "SELECT count(*) FROM runs_flowrun WHERE state_type = 'COMPLETED'"
-    before = _number(url, completed)
+    before = number(url, completed)
     queue = server.call("GET", "/api/work-queues/?name=default")["results"][0]["id"]
     server.call("POST", f"/api/work-queues/{queue}/pause/")
     for _ in range(runs):
         server.start_run(deployment)
     begun = time.time()
     server.call("POST", f"/api/work-queues/{queue}/resume/")
-    done = wait_until(lambda: _number(url, completed) >= before + runs, f"{runs} completed runs", 180)
+    done = wait_until(lambda: number(url, completed) >= before + runs, f"{runs} completed runs", 180)
     return runs / (done - begun)
 
 

@@ -1,7 +1,7 @@
 """What can run: flows, deployments, their schedules, and the queues that workers serve."""
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from django.conf import settings
@@ -12,6 +12,7 @@ from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 from flows.calendars import BusinessCalendar
 from orchestrator.sdk.ids import uuid7
 from teams.models import Team, User
+from teams.reach import ReachQuerySet
 
 DEFAULT_QUEUE = "default"
 
@@ -28,43 +29,61 @@ def _as_uuid(text: str) -> UUID | None:
         return None
 
 
-class OwnedQuerySet(models.QuerySet[Any]):
+class OwnedQuerySet(ReachQuerySet):
     """Reads of what a team owns."""
 
     #: By a model that can be shared, the field of this one that holds its id.
     shared_by: ClassVar[dict[str, str]] = {}
 
-    def visible_to(self, user: User) -> "OwnedQuerySet":
+    _reader: User | None = None  # who sees the rows by ways
+
+    def visible_to(self, user: User) -> Self:
         """Rows of the teams that this user is a member of, and those that are shared with them.
 
         The ids stand in the query: for one team, which most people are in, both databases then read a list along its
-        index. With a subquery SQLite would sort all rows of the team.
+        index. With a subquery SQLite would sort all rows of the team. For several, `first_rows` reads along each.
         """
-        if user.sees_everything:
-            return self
         if (deployment := user.confinement.deployment) is not None:
-            return self.of_deployment(deployment).filter(self._allowed(user))
-        return self.filter(self._allowed(user))
+            rows = self.of_deployment(deployment)
+            return rows if user.is_superuser else rows.filter(self._allowed(user))
+        rows = self._chain() if user.sees_everything else self.seen_by(self._allowed(user), self._ways_of(user))
+        rows._reader = user
+        return rows
 
-    def listed_for(self, user: User) -> "OwnedQuerySet":
+    def listed_for(self, user: User) -> Self:
         """Rows that this user may see, of the team that they look at, if they chose one of several."""
-        rows = self.visible_to(user)
-        return rows.filter(team=user.chosen_team) if user.chosen_team else rows
+        team = user.chosen_team
+        if not team or not (user.sees_everything or team in user.roles):
+            return self.visible_to(user)
+        rows = self.seen_by(models.Q(team=team), [models.Q(team=team)])
+        rows._reader = user
+        return rows
 
-    def of_deployment(self, deployment: UUID) -> "OwnedQuerySet":
+    def of_deployment(self, deployment: UUID) -> Self:
         """What a token for one deployment reaches: nothing, where a model is not about deployments."""
         field = self.shared_by.get("deployment")
         return self.filter(**{field: deployment}) if field else self.none()
 
     def _allowed(self, user: User) -> models.Q:
-        if user.is_superuser:
-            return models.Q()
         ids = user.team_ids
         allowed = models.Q(team=ids[0]) if len(ids) == 1 else models.Q(team__in=ids)
-        for model, field in self.shared_by.items():
-            if shared := user.shares.get(model):
-                allowed |= models.Q(**{f"{field}__in": list(shared)})
+        for field, shared in self._shared_with(user):
+            allowed |= models.Q(**{f"{field}__in": shared})
         return allowed
+
+    def _ways_of(self, user: User, but: str = "") -> list[models.Q]:
+        """How rows reach a user: by each of their teams, and each object shared with them; not by the field `but`."""
+        by = [("team", user.team_ids if but == "" else []), *self._shared_with(user)]
+        return [models.Q(**{field: id}) for field, ids in by if field != but for id in ids]
+
+    def _shared_with(self, user: User) -> list[tuple[str, list[UUID]]]:
+        found = ((field, list(user.shares.get(model, ()))) for model, field in self.shared_by.items())
+        return [(field, ids) for field, ids in found if ids]
+
+    def _clone(self) -> Self:
+        copy = super()._clone()
+        copy._reader = self._reader
+        return copy
 
 
 class FlowQuerySet(OwnedQuerySet):

@@ -171,6 +171,8 @@ class Message(models.Model):
 class DeliveryQuerySet(OwnedQuerySet):
     """Reads of deliveries."""
 
+    along_ways: ClassVar = True
+
     def with_status(self, status: str) -> "DeliveryQuerySet":
         """Deliveries of a `Delivery.Status`.
 

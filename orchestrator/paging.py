@@ -8,11 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import DateTimeField, Model, Q, QuerySet, UUIDField
+from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+
+from teams.reach import ReachQuerySet
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -23,7 +26,8 @@ class KeysetPagination(BasePagination):
     """Pages in the order of `ordering` (fields that together are unique, all of one direction).
 
     The cursor carries the values of the last row; it is opaque to clients. Answers `{"results", "next"}`, where `next`
-    is null on the last page. No query counts anything; one row more than asked for says whether there is a next page.
+    is null on the last page. A search may answer fewer rows than a page, or none, and yet have a next one. No query
+    counts anything; one row more than asked for says whether there is a next page.
     """
 
     ordering: tuple[str, ...] = ("-id",)
@@ -34,12 +38,22 @@ class KeysetPagination(BasePagination):
         """Return the rows of the page that the query asks for (one query)."""
         limit = read_limit(request, self.default_limit, self.max_limit)
         cursor = request.query_params.get("cursor")
+        values: list[Any] = []
         if cursor:
-            kinds = [_kind(queryset.model, field) for field in self.ordering]
-            queryset = queryset.filter(self._after(decode_cursor(cursor, kinds)))
-        rows = list(queryset.order_by(*self.ordering)[: limit + 1])
+            values = decode_cursor(cursor, [_kind(queryset.model, field) for field in self.ordering])
+        back_to = self._looked_back_to(queryset, values)
+        if values:
+            queryset = queryset.filter(self._after(values))
+        if back_to:
+            queryset = queryset.filter(**{f"{_path(self.ordering[0])}__gte": back_to[0]})
+        most = limit + 1
+        if isinstance(queryset, ReachQuerySet):
+            rows = list(queryset.first_rows(*self.ordering, most=most))
+        else:
+            rows = list(queryset.order_by(*self.ordering)[:most])
         last = rows[limit - 1] if len(rows) > limit else None
-        self.next = last and encode_cursor([_value(last, field) for field in self.ordering])
+        following = [_value(last, field) for field in self.ordering] if last else back_to
+        self.next = encode_cursor(following) if following else None
         return rows[:limit]
 
     def get_paginated_response(self, data: Any) -> Response:
@@ -67,6 +81,13 @@ class KeysetPagination(BasePagination):
                 "description": "The last page's `next`.",
             },
         ]
+
+    def _looked_back_to(self, queryset: QuerySet[Any], values: list[Any]) -> list[Any]:
+        """The place in the order down to which a search looks for this page; empty: to the end, as all else does."""
+        if not (isinstance(queryset, ReachQuerySet) and queryset.is_search and self.ordering[0].startswith("-")):
+            return []
+        time = queryset.looked_back_to(_path(self.ordering[0]), values[0] if values else timezone.now())
+        return [time, UUID(int=0)] if time else []
 
     def _after(self, values: list[Any]) -> Q:
         """The rows behind these values: first ≤ a, and (first < a, or first = a and (second < b, or …)).

@@ -1,5 +1,6 @@
 """What will run, runs and ran. Facts about runs are written by `runs.ingest` alone, decisions by verbs in `actions`."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
@@ -42,6 +43,37 @@ class FlowRunQuerySet(OwnedQuerySet):
     """Reads of flow runs. Whoever reaches a deployment or a flow reaches its runs; runs have no shares of their own."""
 
     shared_by: ClassVar = {"deployment": "deployment", "flow": "flow"}
+    along_ways: ClassVar = True
+
+    def of_owners(self, field: str, owners: OwnedQuerySet) -> "FlowRunQuerySet":
+        """Keep the runs of these owners, of whichever team, and read pages along each (one query, for them).
+
+        Of an owner that the reader sees all runs are read; of others those that are shared.
+
+        Args:
+            field: `flow`, `deployment` or `queue`.
+            owners: Few of them.
+        """
+        ids = list(owners.values_list("pk", "team_id"))
+        condition = Q(**{field: ids[0][0]}) if len(ids) == 1 else Q(**{f"{field}__in": [id for id, _ in ids]})
+        if (reader := self._reader) is None:
+            return self.filter(condition)
+        if reader.sees_everything:
+            return self.reached_by(condition, [Q(**{field: id}) for id, _ in ids])
+        seen = reader.shares.get(field, {})
+        whole = [Q(**{field: id}) for id, team in ids if team in reader.roles or id in seen]
+        return self.reached_by(condition, whole + [condition & way for way in self._ways_of(reader, but=field)])
+
+    def in_states(self, types: Sequence[str]) -> "FlowRunQuerySet":
+        """Keep the runs in states of these types; whoever sees all runs has pages read along each type."""
+        if len(types) == 1 or self._ways:
+            return self.filter(state_type__in=types)
+        return self.reached_by(Q(state_type__in=types), [Q(state_type=type_) for type_ in types])
+
+    def called(self, text: str) -> "FlowRunQuerySet":
+        """Keep the runs in whose name, or their flow's, this text is. No index serves that: it is a search."""
+        flows = Flow.objects.filter(name__icontains=text).values("pk")
+        return self.searching(Q(name__icontains=text) | Q(flow__in=flows))
 
     def newest_first(self) -> "FlowRunQuerySet":
         """The order of every list of runs: by the time a run is or was due, newest first; the id breaks ties."""
@@ -84,11 +116,16 @@ class FlowRun(models.Model):
     """A run of a flow: its state now, and the numbers of its current attempt."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="flow_runs")
-    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="runs")
-    deployment = models.ForeignKey(Deployment, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
+    # These four are found by the indexes of lists; an index of the id alone would be one more to write.
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="flow_runs", db_index=False)
+    flow = models.ForeignKey(Flow, on_delete=models.CASCADE, related_name="runs", db_index=False)
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs", db_index=False
+    )
+    queue = models.ForeignKey(
+        WorkQueue, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs", db_index=False
+    )
     schedule = models.ForeignKey(Schedule, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
-    queue = models.ForeignKey(WorkQueue, on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
     parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="subflow_runs")
     rerun_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="reruns")
     name = models.CharField(max_length=200)
@@ -166,12 +203,13 @@ class FlowRun(models.Model):
             models.Index(
                 fields=["deployment"], name="flow_run_of_deployment", condition=Q(state_type__in=OCCUPYING_TYPES)
             ),
-            # lists, newest first: of all teams (a superuser's), of a team, in a state, of a flow, of a deployment
+            # lists, newest first: of all teams (a superuser's), of a team, in a state, of a flow, a deployment, a queue
             models.Index(fields=["-expected_start", "-id"], name="flow_run_newest"),
             models.Index(fields=["team", "-expected_start", "-id"], name="flow_run_team"),
             models.Index(fields=["state_type", "-expected_start", "-id"], name="flow_run_state"),
             models.Index(fields=["flow", "-expected_start", "-id"], name="flow_run_flow"),
             models.Index(fields=["deployment", "-expected_start", "-id"], name="flow_run_deployment"),
+            models.Index(fields=["queue", "-expected_start", "-id"], name="flow_run_queue"),
             # the command line: the newest run of a name
             models.Index(fields=["name", "-expected_start", "-id"], name="flow_run_name"),
         ]

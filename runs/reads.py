@@ -14,6 +14,7 @@ from orchestrator.sdk.states import ACTIVE, StateType
 from runs.models import FlowRun, FlowRunQuerySet, Worker
 from runs.presentation import duration_range, look, seconds_between
 from teams.models import User
+from teams.reach import any_of
 
 STRIP_RUNS = 30
 USUAL_RUNS = 20
@@ -23,7 +24,7 @@ HALF_HOURS = 48
 MESSAGE_CHARACTERS = 300
 
 
-def rows(runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
+def rows(runs: FlowRunQuerySet) -> FlowRunQuerySet:
     """Read of runs what a row of a list shows; parameters and tracebacks stay where they are."""
     return (
         runs.select_related("flow", "deployment")
@@ -190,7 +191,7 @@ def needs_attention(runs: FlowRunQuerySet, now: datetime, most: int) -> list[Flo
     A subflow's failure is its parent's story, so subflows are left out.
     """
     broken = runs.filter(state_type__in=BROKEN, expected_start__gte=now - timedelta(days=7), parent=None, reruns=None)
-    return list(rows(broken).newest_first()[:most])
+    return list(rows(broken).first_rows("-expected_start", "-id", most=most))
 
 
 def running_now(runs: FlowRunQuerySet, most: int) -> list[FlowRun]:
@@ -211,7 +212,7 @@ def places(now: datetime) -> int:
 def up_next(runs: FlowRunQuerySet, now: datetime, most: int) -> list[FlowRun]:
     """Return the next runs to start, soonest first, with their schedules."""
     upcoming = runs.scheduled().filter(expected_start__gt=now).select_related("schedule")
-    return list(rows(upcoming).order_by("expected_start", "id")[:most])
+    return list(rows(upcoming).first_rows("expected_start", "id", most=most))
 
 
 def flows_by_activity(user: User, now: datetime) -> QuerySet[Flow]:
@@ -233,10 +234,8 @@ def progress(running: Sequence[FlowRun], now: datetime) -> dict[UUID, int]:
     flows = {run.flow_id for run in running}
     if not flows:
         return {}
-    wanted = Q()
-    for flow_id in flows:
-        newest = FlowRun.objects.filter(flow=flow_id, state_type=StateType.COMPLETED).newest_first().values("id")
-        wanted |= Q(id__in=newest[:USUAL_RUNS])
+    completed = FlowRun.objects.filter(state_type=StateType.COMPLETED).newest_first()
+    wanted = any_of([completed.filter(flow=flow_id)[:USUAL_RUNS] for flow_id in flows])
     seconds: dict[UUID, list[float]] = {}
     found = FlowRun.objects.filter(wanted, start_time__isnull=False, end_time__isnull=False)
     for flow_id, start, end in found.values_list("flow_id", "start_time", "end_time"):

@@ -11,7 +11,7 @@ from django_filters import rest_framework as filters
 from flows.models import Deployment, Flow, WorkQueue, slug_of
 from flows.tags import tagged
 from orchestrator.sdk.states import NAMES, StateType
-from runs.models import FlowRun
+from runs.models import FlowRun, FlowRunQuerySet
 
 _STATE_NAMES = {name.lower(): name for names in NAMES.values() for name in names}
 STATES_HELP = "Types (FAILED) or names (Late) of states, comma-separated or repeated."
@@ -26,10 +26,8 @@ def as_uuid(text: str) -> UUID | None:
         return None
 
 
-def state_condition(words: list[str]) -> Q:
-    """Return the condition for states given by type (`FAILED`) or by name (`Late`), comma-separated or repeated.
-
-    Without any word it is the empty condition.
+def states_said(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the types and names of states that are given by type (`FAILED`) or name (`Late`), with commas or repeated.
 
     Raises:
         ValidationError: A word is neither.
@@ -42,9 +40,16 @@ def state_condition(words: list[str]) -> Q:
             names.append(_STATE_NAMES[word.lower()])
         else:
             raise ValidationError({"state": f"{word!r} is no state. Write one of {', '.join(StateType)}."})
+    return types, names
+
+
+def state_condition(words: list[str]) -> Q:
+    """Return the condition for states, written as for `states_said`; the empty condition without any."""
+    types, names = states_said(words)
     if not names:
         return Q(state_type__in=types) if types else Q()
-    return Q(state_type__in=types) | Q(state_name__in=names)
+    of_names = [type_.value for type_, known in NAMES.items() if set(known) & set(names)]  # it has the index
+    return Q(state_type__in=types) | Q(state_type__in=of_names, state_name__in=names)
 
 
 def asks_for_scheduled_alone(words: list[str]) -> bool:
@@ -67,12 +72,6 @@ def flow_condition(text: str) -> Q:
     """Return the condition for a flow given by id or by name."""
     found = as_uuid(text)
     return Q(flow_id=found) if found else Q(flow__slug=slug_of(text))
-
-
-def of_any(runs: QuerySet[FlowRun], field: str, owners: QuerySet[Any]) -> QuerySet[FlowRun]:
-    """Keep the runs of these flows or deployments. They are read first: for one, the list is read along its index."""
-    found = list(owners.values_list("pk", flat=True))  # other teams may have some of the same name
-    return runs.filter(**{field: found[0]}) if len(found) == 1 else runs.filter(**{f"{field}__in": found})
 
 
 def by_id_prefix(rows: QuerySet[Any], value: str) -> QuerySet[Any]:
@@ -102,34 +101,37 @@ class FlowRunFilter(filters.FilterSet):
         model = FlowRun
         fields = ("state", "flow", "deployment", "tag", "name", "queue", "since", "until", "q", "parent", "id_prefix")
 
-    def by_state(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+    def by_state(self, runs: FlowRunQuerySet, _field: str, value: str) -> FlowRunQuerySet:
         """Keep runs in any of the states."""
-        return runs.filter(state_condition(self.data.getlist("state") if hasattr(self.data, "getlist") else [value]))
+        words = self.data.getlist("state") if hasattr(self.data, "getlist") else [value]
+        types, names = states_said(words)
+        return runs.in_states(types) if types and not names else runs.filter(state_condition(words))
 
-    def by_flow(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+    def by_flow(self, runs: FlowRunQuerySet, _field: str, value: str) -> FlowRunQuerySet:
         """Keep runs of a flow."""
         found = as_uuid(value)
-        return of_any(runs, "flow_id", Flow.objects.filter(Q(id=found) if found else Q(slug=slug_of(value))))
+        flows = Flow.objects.filter(Q(id=found) if found else Q(slug=slug_of(value)))
+        return runs.of_owners("flow", flows)
 
-    def by_deployment(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+    def by_deployment(self, runs: FlowRunQuerySet, _field: str, value: str) -> FlowRunQuerySet:
         """Keep runs of a deployment."""
-        return of_any(runs, "deployment_id", Deployment.objects.filter(deployment_condition(value)))
+        return runs.of_owners("deployment", Deployment.objects.filter(deployment_condition(value)))
 
-    def by_tag(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+    def by_tag(self, runs: FlowRunQuerySet, _field: str, value: str) -> FlowRunQuerySet:
         """Keep runs with a tag."""
-        return runs.filter(tagged(value))
+        return runs.searching(tagged(value))
 
-    def by_queue(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+    def by_queue(self, runs: FlowRunQuerySet, _field: str, value: str) -> FlowRunQuerySet:
         """Keep runs of a work queue."""
         found = as_uuid(value)
-        return of_any(runs, "queue_id", WorkQueue.objects.filter(Q(id=found) if found else Q(name=value)))
+        return runs.of_owners("queue", WorkQueue.objects.filter(Q(id=found) if found else Q(name=value)))
 
-    def by_text(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+    def by_text(self, runs: FlowRunQuerySet, _field: str, value: str) -> FlowRunQuerySet:
         """Keep runs that are called so, as the search of the page does."""
         found = as_uuid(value)
-        return runs.filter(Q(id=found) if found else Q(name__icontains=value) | Q(flow__name__icontains=value))
+        return runs.filter(id=found) if found else runs.called(value)
 
-    def by_id_prefix(self, runs: QuerySet[FlowRun], _field: str, value: str) -> QuerySet[FlowRun]:
+    def by_id_prefix(self, runs: FlowRunQuerySet, _field: str, value: str) -> FlowRunQuerySet:
         """Keep runs whose id begins so."""
         return by_id_prefix(runs, value)
 

@@ -3,10 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
+from django.utils import timezone
 
 from orchestrator.paging import read_time
-from runs.models import FlowRun
+from runs.models import FlowRun, FlowRunQuerySet
 
 ROWS = 50
 
@@ -20,8 +21,10 @@ def parse(cursor: str) -> tuple[datetime, UUID] | None:
         return None
 
 
-def page(runs: QuerySet[FlowRun], cursor: str, forwards: bool = False) -> tuple[list[FlowRun], str | None]:
+def page(runs: FlowRunQuerySet, cursor: str, forwards: bool = False) -> tuple[list[FlowRun], str | None]:
     """Return a page of runs and the cursor of the next one.
+
+    A search may find fewer than a page while there is a next one: it looks so far back at a time (two queries).
 
     Args:
         runs: In any order.
@@ -29,12 +32,16 @@ def page(runs: QuerySet[FlowRun], cursor: str, forwards: bool = False) -> tuple[
         forwards: Soonest first (upcoming runs) rather than newest first.
     """
     sign, beyond = ("", "gt") if forwards else ("-", "lt")
-    if place := parse(cursor):
+    place, back_to = parse(cursor), None
+    if runs.is_search and not forwards:
+        back_to = runs.looked_back_to("expected_start", place[0] if place else timezone.now())
+        runs = runs.filter(expected_start__gte=back_to) if back_to else runs
+    if place:
         time, id = place
         after = Q(**{f"expected_start__{beyond}": time}) | Q(expected_start=time, **{f"id__{beyond}": id})
         runs = runs.filter(Q(**{f"expected_start__{beyond}e": time}) & after)
-    found = list(runs.order_by(f"{sign}expected_start", f"{sign}id")[: ROWS + 1])
+    found = list(runs.first_rows(f"{sign}expected_start", f"{sign}id", most=ROWS + 1))
     if len(found) <= ROWS:
-        return found, None
+        return found, back_to and f"{back_to.isoformat()}_{UUID(int=0)}"
     last = found[ROWS - 1]
     return found[:ROWS], f"{last.expected_start.isoformat()}_{last.id}"

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from flows.models import Deployment, Flow
@@ -77,7 +76,7 @@ class RunsPage(LivePage):
             "everything": f"{self.reader.path}?tab=upcoming" if self.is_upcoming else self.reader.path,
         }
 
-    def _filtered(self, runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
+    def _filtered(self, runs: FlowRunQuerySet) -> FlowRunQuerySet:
         return narrowed(runs, self.reader.query, self.reader.now, is_upcoming=self.is_upcoming)
 
 
@@ -88,7 +87,7 @@ def chosen_runs(runs: FlowRunQuerySet, query: QueryDict, now: datetime) -> FlowR
     return narrowed(runs.without_upcoming(now), query, now)
 
 
-def narrowed(runs: QuerySet[FlowRun], query: QueryDict, now: datetime, *, is_upcoming: bool = False) -> Any:
+def narrowed(runs: FlowRunQuerySet, query: QueryDict, now: datetime, *, is_upcoming: bool = False) -> FlowRunQuerySet:
     """Keep the runs that a query of the list asks for; state and time are not asked of what is to come.
 
     A value that says nothing, like a state that is none, finds nothing: what is cancelled or deleted by filter is never
@@ -96,16 +95,19 @@ def narrowed(runs: QuerySet[FlowRun], query: QueryDict, now: datetime, *, is_upc
     """
     names = [name.lower() for name in query.getlist("state") if name]
     if names and not is_upcoming:
-        runs = runs.filter(state_type__in=[type_ for name in names for type_ in STATES.get(name, ("", ()))[1]])
-    for name in ("flow", "deployment", "parent"):
+        runs = runs.in_states([type_ for name in names for type_ in STATES.get(name, ("", ()))[1]])
+    owners = (("flow", Flow.objects), ("deployment", Deployment.objects))
+    for name, found in owners:
         if value := query.get(name):
-            runs = runs.filter(**{name: id}) if (id := _uuid(value)) else runs.none()
+            runs = runs.of_owners(name, found.filter(pk=id)) if (id := _uuid(value)) else runs.none()
+    if value := query.get("parent"):
+        runs = runs.filter(parent=id) if (id := _uuid(value)) else runs.none()
     if tag := query.get("tag"):
-        runs = runs.filter(tagged(tag))
+        runs = runs.searching(tagged(tag))
     if (since := query.get("since")) and not is_upcoming:
         runs = runs.filter(expected_start__gte=now - PERIODS[since][1]) if since in PERIODS else runs.none()
     if text := query.get("q", "").strip()[:200]:
-        runs = runs.filter(Q(id=id) if (id := _uuid(text)) else Q(name__icontains=text) | Q(flow__name__icontains=text))
+        runs = runs.filter(id=id) if (id := _uuid(text)) else runs.called(text)
     return runs
 
 
