@@ -9,10 +9,8 @@ from django.conf import settings
 from django.urls import reverse
 
 from notifications.events import Event
+from orchestrator.links import PAGES
 
-# A command that runs without a server serves the API alone (`orchestrator.cli.in_process_urls`); pages are linked all
-# the same.
-_PAGES: Final = "orchestrator.urls"
 # What the list of runs calls the state that an event leaves a run in.
 _STATES: Final = {
     Event.FAILED: "failed",
@@ -29,19 +27,19 @@ _STATES: Final = {
 
 def to_run(run_id: UUID) -> str:
     """Return the address of a run's page."""
-    return _absolute(reverse("run", _PAGES, args=[run_id]))
+    return _absolute(reverse("run", PAGES, args=[run_id]))
 
 
 def to_runs(events: Iterable[str], **filters: UUID) -> str:
     """Return the address of the list of runs in the states of these events; `deployment` and `flow` narrow it."""
     states = dict.fromkeys(_STATES[Event(event)] for event in events)
     query = [("state", state) for state in states] + [(name, str(id)) for name, id in filters.items()]
-    return _absolute(f"{reverse('runs', _PAGES)}?{urlencode(query)}")
+    return _absolute(f"{reverse('runs', PAGES)}?{urlencode(query)}")
 
 
 def to_notifications() -> str:
     """Return the address of the page of policies and destinations."""
-    return _absolute(reverse("notifications", _PAGES))
+    return _absolute(reverse("notifications", PAGES))
 
 
 def _absolute(path: str) -> str:

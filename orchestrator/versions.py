@@ -5,7 +5,6 @@ the same one, whoever reads. Fields that the server itself keeps writing are lef
 """
 
 import json
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -31,16 +30,22 @@ def marks(row: Model) -> dict[str, str]:
     return {field.name: _mark(field.get_prep_value(getattr(row, field.attname))) for field in fields}
 
 
-def etag(row: Model) -> str:
+def etag(row: Model, *, owned: bool = True) -> str:
     """Return the version of an object with all that is answered and changed with it (`parts` of the model).
 
     Queries: one for each of its parts that is not prefetched.
+
+    Args:
+        row: The object.
+        owned: Whether the rows that are its own count, which are changed by themselves too.
     """
     whole: dict[str, Any] = {"": marks(row)}
     for name in getattr(type(row), "parts", ()):
+        is_owned = row._meta.get_field(name).one_to_many
+        if is_owned and not owned:
+            continue
         found = sorted(getattr(row, name).all(), key=lambda part: str(part.pk))
-        owned = row._meta.get_field(name).one_to_many
-        whole[name] = [marks(part) if owned else str(part.pk) for part in found]
+        whole[name] = [marks(part) if is_owned else str(part.pk) for part in found]
     return f'"{_digest(json.dumps(whole, sort_keys=True))[:32]}"'
 
 
@@ -52,11 +57,6 @@ def check(row: Model, wanted: str) -> None:
     names = [name.strip().removeprefix("W/") for name in wanted.split(",")]
     if "*" not in names and etag(row) not in names:
         raise ChangedMeanwhile
-
-
-def changed_since(row: Model, seen: Mapping[str, str]) -> list[str]:
-    """Return the names of the fields that are not as they were when `marks` returned this."""
-    return [name for name, mark in marks(row).items() if seen.get(name, mark) != mark]
 
 
 def _mark(value: Any) -> str:

@@ -4,10 +4,10 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from teams.models import ApiToken, Membership, Team, User
+from teams.rights import Refused
 
 _CHOSEN = "team"
 
@@ -19,14 +19,14 @@ def acting_team(request: Request | HttpRequest) -> Team:
     superuser without a team acts for the default one. At most two queries.
 
     Raises:
-        PermissionDenied: The user is in no team, or has left the token's.
+        Refused: The user is in no team, or has left the token's.
     """
     token = getattr(request, "auth", None)
     memberships = Membership.objects.filter(user=request.user).select_related("team").order_by("id")
     if isinstance(token, ApiToken):
         if request.user.is_superuser or memberships.filter(team=token.team_id).exists():
             return token.team
-        raise PermissionDenied("You are no longer a member of the team that this token was made for.")
+        raise Refused("You are no longer a member of the team that this token was made for.")
     if (chosen := getattr(request.user, "chosen_team", None)) and (team := Team.objects.filter(pk=chosen).first()):
         return team
     first = memberships.first()
@@ -34,7 +34,7 @@ def acting_team(request: Request | HttpRequest) -> Team:
         return first.team
     if request.user.is_superuser:
         return Team.default()
-    raise PermissionDenied("You are in no team yet. An administrator can add you to one.")
+    raise Refused("You are in no team yet. An administrator can add you to one.")
 
 
 def choose_team(session: Any, team: Team | None) -> None:

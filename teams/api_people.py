@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
-from django.urls import reverse
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, status
@@ -13,7 +12,7 @@ from rest_framework.response import Response
 
 from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
-from orchestrator.links import absolute
+from orchestrator.links import absolute_page
 from orchestrator.paging import KeysetPagination
 from teams import actions, reads
 from teams.api_access import role_field, team_named, valid
@@ -163,7 +162,7 @@ class UserViewSet(Accounts):
         person = actions.create_user(**asked, user=request.user)
         link = None
         if not asked.get("password"):
-            link = absolute(request, reverse("sign-in-link", args=[SignInLink.issue(person)]))
+            link = absolute_page(request, "sign-in-link", SignInLink.issue(person))
         answer = {**self._again(person), "sign_in_link": link}
         return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 

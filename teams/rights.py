@@ -4,6 +4,7 @@ A level includes those below it. Whoever may not read a row does not learn that 
 not do what was asked for is refused (403), with the level that it takes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -27,6 +28,7 @@ class Level(IntEnum):
 OF_ROLE: Final = {"viewer": Level.READ, "operator": Level.RUN, "editor": Level.EDIT, "admin": Level.ADMIN}
 #: By a token's scope (`teams.models.Scope`); an empty scope takes nothing away.
 OF_SCOPE: Final = {"": Level.ADMIN, "read": Level.READ, "run": Level.RUN, "edit": Level.EDIT, "admin": Level.ADMIN}
+_MOST_GIVERS: Final = 3
 ROLE_FOR: Final = {level: role for role, level in OF_ROLE.items()}
 _DEEDS: Final = {
     Level.READ: "Seeing",
@@ -56,7 +58,7 @@ class Refused(PermissionDenied):
 
 
 def require(user: Any, level: Level, row: Any) -> None:
-    """Raise Refused unless this user may do so much with a row.
+    """Raise Refused unless this user may do so much with a row (one query where a member is refused: who can give it).
 
     Args:
         user: A `teams.models.User`, or whoever else has `level_on`; None stands for the site itself, which may.
@@ -64,7 +66,7 @@ def require(user: Any, level: Level, row: Any) -> None:
     """
     if user is None or user.level_on(row) >= level:
         return
-    raise Refused(refusal(level, row, getattr(user, "confinement", None)))
+    raise Refused(refusal(level, row, getattr(user, "confinement", None), _givers(user, _team_of(row))))
 
 
 def administers_site(user: Any) -> bool:
@@ -82,9 +84,22 @@ def require_site(user: Any, deed: str = "This") -> None:
         raise Refused(f"{deed} takes a site administrator.")
 
 
-def refusal(level: Level, row: Any, confinement: Confinement | None = None) -> str:
-    """Say what was refused, and what it takes."""
-    team = getattr(row, "service_of", None) or getattr(row, "team", row)
+def refusal(level: Level, row: Any, confinement: Confinement | None = None, givers: Sequence[str] | None = None) -> str:
+    """Say what was refused, what it takes, and who can give it: `givers` by name, where the asker may know them."""
     if confinement is not None and confinement.most < level:
         return f"{_DEEDS[level]} is beyond the scope of this token. Make one with --scope {level.name.lower()}."
-    return f"{_DEEDS[level]} takes the role {ROLE_FOR[level]} in team {team}. An administrator of the team can give it."
+    who = f"Who can give it: {', '.join(givers)}." if givers else "An administrator of the team can give it."
+    return f"{_DEEDS[level]} takes the role {ROLE_FOR[level]} in team {_team_of(row)}. {who}"
+
+
+def _team_of(row: Any) -> Any:
+    return getattr(row, "service_of", None) or getattr(row, "team", row)
+
+
+def _givers(user: Any, team: Any) -> list[str]:
+    """The names of a team's first administrators, for its members; other teams do not learn who is in it."""
+    level_in = getattr(user, "level_in", None)
+    if level_in is None or team._meta.model_name != "team" or level_in(team.pk) < Level.READ:
+        return []
+    people = team.memberships.filter(role=ROLE_FOR[Level.ADMIN], user__is_active=True, user__service_of=None)
+    return list(people.order_by("id").values_list("user__username", flat=True)[:_MOST_GIVERS])

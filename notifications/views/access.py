@@ -2,11 +2,9 @@
 
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from rest_framework.exceptions import PermissionDenied as NoTeam
 
 from notifications.models import Delivery, Destination, Message, Policy
 from teams.acting import acting_team
@@ -28,11 +26,8 @@ _UNREAD = tuple(
 
 
 def team_of(request: HttpRequest) -> Team:
-    """Return the team that owns what this person makes (at most two queries). Raises PermissionDenied."""
-    try:
-        return acting_team(request)
-    except NoTeam as refusal:
-        raise PermissionDenied(str(refusal)) from None
+    """Return the team that owns what this person makes (at most two queries). Raises Refused."""
+    return acting_team(request)
 
 
 def destinations_in_order() -> Prefetch:

@@ -19,6 +19,7 @@ from notifications.models import Delivery, Destination, Message
 from notifications.transports import TRANSPORTS, transport
 from notifications.views import shown_once
 from notifications.views.access import destination_of, team_of
+from teams.lost_updates import saving
 
 ANSWERS = 10
 _sensitive = sensitive_post_parameters("address", "secret")
@@ -56,7 +57,8 @@ def change(request: HttpRequest, destination_id: UUID) -> HttpResponse:
         return _page(request, destination, DestinationForm(kind=destination.kind, name=destination.name))
     form = DestinationForm.typed(request.POST)
     try:
-        changed, secret = actions.change_destination(destination, user=request.user, **form.changes())
+        with saving(request, destination):
+            changed, secret = actions.change_destination(destination, user=request.user, **form.changes())
     except ValidationError as error:
         destination = destination_of(request.user, destination_id)
         form = DestinationForm.typed(request.POST, messages_of(error))

@@ -35,6 +35,7 @@ from notifications.views.deliveries import uuid_of
 from notifications.views.destination_forms import kinds
 from notifications.views.examples import examples
 from runs.zones import common_zones
+from teams.lost_updates import saving
 from teams.models import Team
 
 MAX_CHOICES = 200
@@ -93,9 +94,9 @@ def _saved(request: HttpRequest, policy: Policy) -> HttpResponse:
     form = PolicyForm.typed(request.POST)
     if request.POST.get("do") == "preview":
         return _editor(request, policy, form, DestinationForm.typed(request.POST, prefix=NEW))
+    is_new = policy._state.adding
     try:
-        with transaction.atomic():
-            is_new = policy._state.adding
+        with transaction.atomic() if is_new else saving(request, policy):
             made = _destination_made_along(request, policy.team)
             values = form.changes() | {"destinations": [*_chosen(form, policy.team), *(made[:1] if made else ())]}
             if is_new:

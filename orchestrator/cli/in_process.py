@@ -4,13 +4,16 @@ import io
 import json
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 import click
 
 from orchestrator import site
 from orchestrator.cli.transports import Answer, decode
+
+# Where a server of this machine answers by default: links that a command prints lead there.
+_PORT: Final = 4200
 
 site.activate()
 
@@ -45,9 +48,9 @@ class InProcessTransport:
             "PATH_INFO": unquote(path),
             "QUERY_STRING": query,
             "SERVER_NAME": host,
-            "SERVER_PORT": "80",
+            "SERVER_PORT": str(_PORT),
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "HTTP_HOST": host,
+            "HTTP_HOST": f"{host}:{_PORT}",
             "CONTENT_TYPE": "application/json",
             "CONTENT_LENGTH": str(len(data)),
             "wsgi.version": (1, 0),

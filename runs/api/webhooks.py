@@ -3,9 +3,7 @@
 from hashlib import sha256
 from typing import Any, Final
 
-from django.conf import settings
 from django.http import Http404
-from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
@@ -17,6 +15,7 @@ from flows import webhooks
 from flows.models import Deployment, Webhook
 from orchestrator.api_views import ApiView, ApiViewSet
 from orchestrator.bodies import BoundedJSONParser, ReadSerializer, StrictSerializer
+from orchestrator.links import absolute_page
 from runs import actions
 from runs.models import Trigger
 
@@ -143,8 +142,7 @@ class HookView(ApiView):
 
 def address(request: Any, secret: str) -> str:
     """Return the whole address of a webhook, as the world outside reaches it."""
-    path = reverse("hook", args=[secret])
-    return f"{settings.EXTERNAL_URL}{path}" if settings.EXTERNAL_URL else str(request.build_absolute_uri(path))
+    return absolute_page(request, "hook", secret)
 
 
 def _key(webhook: Webhook, request: Request) -> str | None:

@@ -8,13 +8,12 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
-from rest_framework.exceptions import PermissionDenied as InNoTeam
 
 from flows import calendar_actions
 from flows.calendars import WEEKDAYS, BusinessCalendar, countries, subdivisions, usual_weekend
@@ -23,6 +22,7 @@ from runs import actions
 from runs.calendar_form import CalendarForm
 from runs.views.deployment_forms import messages_of
 from teams.acting import acting_team
+from teams.lost_updates import saving
 
 MAX_CALENDARS = 500
 MAX_USED_BY = 50
@@ -52,10 +52,7 @@ def add(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, CalendarForm(), None)
     form = CalendarForm.typed(request.POST)
-    try:
-        team = acting_team(request)
-    except InNoTeam as error:
-        raise PermissionDenied(str(error.detail)) from None
+    team = acting_team(request)
     try:
         made = calendar_actions.create_calendar(team, user=request.user, **form.values())
     except ValidationError as error:
@@ -71,7 +68,8 @@ def change(request: HttpRequest, calendar_id: UUID) -> HttpResponse:
     if request.method != "POST":
         return _page(request, CalendarForm.of(calendar), calendar)
     try:
-        actions.change_calendar(calendar, user=request.user, **CalendarForm.typed(request.POST).values())
+        with saving(request, calendar):
+            actions.change_calendar(calendar, user=request.user, **CalendarForm.typed(request.POST).values())
     except ValidationError as error:
         return _page(request, CalendarForm.typed(request.POST, messages_of(error)), calendar, status=422)
     messages.success(request, "Saved. Upcoming runs follow the calendar from now on.")

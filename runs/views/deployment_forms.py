@@ -19,6 +19,7 @@ from runs.views.deployment_page import deployment_of
 from runs.views.run_list import _uuid as uuid_of
 from runs.views.time_limit_fields import read_time_limits, time_limit_fields
 from runs.views.typed import read_whole
+from teams.lost_updates import saving
 
 Errors = dict[str, list[str]]
 
@@ -97,19 +98,20 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
         errors: Errors = filled.errors
         if not errors:
             try:
-                actions.update_deployment(
-                    deployment,
-                    user=request.user,
-                    description=request.POST.get("description", "").replace("\r\n", "\n"),
-                    tags=request.POST.get("tags", "").split(","),
-                    queue=request.POST.get("queue", ""),
-                    isolation=request.POST.get("isolation", deployment.isolation),
-                    crash_retries=_number(request.POST.get("crash_retries", str(deployment.crash_retries))),
-                    limit=read_whole(request.POST.get("limit", str(deployment.limit or "")), "limit"),
-                    collision=request.POST.get("collision", deployment.collision),
-                    **read_time_limits(request.POST),
-                    parameters=filled.values,
-                )
+                with saving(request, deployment):
+                    actions.update_deployment(
+                        deployment,
+                        user=request.user,
+                        description=request.POST.get("description", "").replace("\r\n", "\n"),
+                        tags=request.POST.get("tags", "").split(","),
+                        queue=request.POST.get("queue", ""),
+                        isolation=request.POST.get("isolation", deployment.isolation),
+                        crash_retries=_number(request.POST.get("crash_retries", str(deployment.crash_retries))),
+                        limit=read_whole(request.POST.get("limit", str(deployment.limit or "")), "limit"),
+                        collision=request.POST.get("collision", deployment.collision),
+                        **read_time_limits(request.POST),
+                        parameters=filled.values,
+                    )
             except ValidationError as error:
                 errors = messages_of(error)
             else:

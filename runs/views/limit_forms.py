@@ -16,6 +16,7 @@ from runs.views.deployment_forms import messages_of
 from runs.views.limit_pages import limit_of
 from runs.views.typed import read_whole
 from teams.acting import acting_team
+from teams.lost_updates import saving
 
 FIELDS = ("tag", "limit")
 
@@ -43,7 +44,8 @@ def edit(request: HttpRequest, limit_id: UUID) -> HttpResponse:
         return render(request, "runs/limit_form.html", {"limit": limit, "shown": {"limit": limit.limit}})
     try:
         number = read_whole(request.POST.get("limit", ""), "limit")
-        tag_limits.change_limit(limit, value=number, user=request.user)
+        with saving(request, limit):
+            tag_limits.change_limit(limit, value=number, user=request.user)
     except ValidationError as error:
         return _again(request, limit, error)
     messages.success(request, "Saved.")

@@ -19,6 +19,7 @@ from runs.views.deployment_forms import messages_of
 from runs.views.queue_pages import queue_of
 from runs.views.typed import read_whole
 from teams.acting import acting_team
+from teams.lost_updates import saving
 
 FIELDS = ("name", "description", "limit", "priority")
 
@@ -63,7 +64,12 @@ def add(request: HttpRequest) -> HttpResponse:
 def edit(request: HttpRequest, queue_id: UUID) -> HttpResponse:
     """Change its name, description, limit and priority."""
     queue = queue_of(request.user, queue_id)
-    return _form(request, queue, lambda values: queues.change_queue(queue, user=request.user, **values))
+
+    def save(values: dict[str, Any]) -> WorkQueue:
+        with saving(request, queue):
+            return queues.change_queue(queue, user=request.user, **values)
+
+    return _form(request, queue, save)
 
 
 @login_required

@@ -28,6 +28,7 @@ from runs.views.deployment_forms import messages_of
 from runs.views.deployment_page import deployment_of
 from runs.views.run_list import _uuid as uuid_of
 from runs.zones import common_zones
+from teams.lost_updates import saving
 
 MAX_CALENDARS = 200  # in the list of the editor
 Errors = Mapping[str, list[str]]
@@ -59,7 +60,7 @@ def _saved(request: HttpRequest, deployment: Deployment, schedule: Schedule | No
     try:
         if filled.errors:
             raise ValidationError(filled.errors)
-        with transaction.atomic():
+        with saving(request, schedule) if schedule else transaction.atomic():
             fields: dict[str, Any] = {**form.fields(), "parameters": filled.values}
             if wanted := form.wanted():
                 fields["calendar"] = calendar_with(deployment.team, wanted, user=request.user).name

@@ -14,6 +14,7 @@ from orchestrator.links import absolute, back
 from orchestrator.paging import MAX_DIGITS
 from teams import actions, mail, members
 from teams.acting import choose_team
+from teams.lost_updates import saving
 from teams.models import GroupMapping, Invitation, Membership, Role, Team, User
 from teams.pages.forms import keep_once, take_once, wrong_of
 from teams.rights import Level
@@ -66,7 +67,8 @@ def rename(request: HttpRequest, team_id: UUID) -> HttpResponse:
     context: dict[str, Any] = {"team": team, "called": team.name, "name": request.POST.get("name", team.name)}
     if request.method == "POST":
         try:
-            members.rename_team(team, context["name"], user=request.user)
+            with saving(request, team):
+                members.rename_team(team, context["name"], user=request.user)
         except ValidationError as error:
             return render(request, "teams/team_form.html", context | wrong_of(error), status=422)
         return redirect("team", team.pk)
@@ -161,10 +163,17 @@ def member(request: HttpRequest, team_id: UUID, member_id: int) -> HttpResponse:
     """Give a member another role."""
     team, membership = _member(request, team_id, member_id)
     role = request.POST.get("role", membership.role)
-    context = {"team": team, "member": membership.user, "role": role, "roles": ROLES.items()}
+    context = {
+        "team": team,
+        "member": membership.user,
+        "membership": membership,
+        "role": role,
+        "roles": ROLES.items(),
+    }
     if request.method == "POST":
         try:
-            members.set_role(team, membership.user, role, user=request.user)
+            with saving(request, membership, about=team):
+                members.set_role(team, membership.user, role, user=request.user)
         except ValidationError as error:
             return render(request, "teams/member.html", context | wrong_of(error), status=422)
         messages.success(request, f"{membership.user} is {role} in {team}.")

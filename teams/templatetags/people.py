@@ -1,11 +1,13 @@
-"""What pages say of people: `{% history row %}`, `{% shared_with row %}`, `{% team_switch %}`."""
+"""What pages say of people: `{% history row %}`, `{% shared_with row %}`, `{% team_switch %}`;
+and in forms `{% version row %}`, which keeps one from being saved over a change made meanwhile."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
 
-from teams import audit, reads, shares
+from teams import audit, lost_updates, reads, shares
 from teams.rights import Level
 
 register = template.Library()
@@ -23,6 +25,15 @@ def history(context: dict[str, Any], subject: Any) -> dict[str, Any]:
         "kind": subject._meta.model_name,
         "reads_all": reads.reads_audit(user),
     }
+
+
+@register.simple_tag(takes_context=True)
+def version(context: dict[str, Any], row: Any) -> str:
+    """The hidden field with the version of a row that its form shows; nothing where the form makes one."""
+    if not row or row._state.adding:
+        return ""
+    carried = lost_updates.carried(context["request"], row)
+    return format_html('<input type="hidden" name="{}" value="{}">', lost_updates.FIELD, carried)
 
 
 @register.inclusion_tag("teams/_shared_with.html", takes_context=True)

@@ -16,6 +16,12 @@ def remote(cli: Cli, live_server: LiveServer, transactional_db: None) -> Cli:
     return cli
 
 
+def nightly(team: Team) -> Deployment:
+    flow = Flow.objects.create(team=team, name="etl")
+    queue = WorkQueue.default(team)
+    return Deployment.objects.create(team=team, flow=flow, name="nightly", queue=queue, entrypoint="a.py:etl")
+
+
 def test_a_team_gets_people_with_roles_and_tokens(remote: Cli) -> None:
     assert "user create USER --team data" in remote("team", "create", "data").stdout
     assert "already" in remote("team", "create", "data", code=1).stderr
@@ -29,9 +35,7 @@ def test_a_team_gets_people_with_roles_and_tokens(remote: Cli) -> None:
     assert shown == {"admin": "admin", "ann": "editor"}
     assert "data (editor)" in remote("user", "ls").stdout
 
-    flow = Flow.objects.create(team=Team.objects.get(name="data"), name="etl")
-    queue = WorkQueue.default(flow.team)
-    Deployment.objects.create(team=flow.team, flow=flow, name="nightly", queue=queue, entrypoint="a.py:etl")
+    nightly(Team.objects.get(name="data"))
     made = remote.json(
         "token", "create", "dash", "--user", "ann", "--scope", "read", "--deployment", "etl/nightly",
         "--expires-in", "30d",
@@ -74,12 +78,15 @@ def test_others_are_refused_in_words(remote: Cli) -> None:
     ann = User.objects.create_user("ann")
     Membership.objects.create(user=ann, team=Team.default(), role="viewer")
     secret = ApiToken.issue(name="t", user=ann, team=Team.default())[1]
+    nightly(Team.default())
     for arguments, words in {
         ("team", "create", "x"): "site administrator",
         ("user", "create", "x", "--team", "default"): "role admin",
         ("user", "deactivate", "ann"): "site administrator",
         ("token", "create", "x", "--user", "admin"): "site administrator",
         ("audit", "ls"): "role admin",
+        ("deployment", "set", "etl/nightly", "--limit", "3"): "role editor in team default. Who can give it: admin.",
+        ("deployment", "run", "etl/nightly"): "role operator in team default. Who can give it: admin.",
     }.items():
         assert words in remote(*arguments, code=1, ORCHESTRATOR_API_TOKEN=secret).stderr, arguments
 

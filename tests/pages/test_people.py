@@ -269,3 +269,26 @@ def test_the_administration_keeps_people_out_and_gives_roles_as_the_pages_do(rea
     said = reader.post(f"/admin/teams/user/{root.pk}/change/", admin_form(root, is_active=None), follow=True)
     assert "last administrator of the site" in said.content.decode()
     assert User.objects.get(pk=root.pk).is_active
+
+
+def test_who_is_refused_reads_which_role_it_takes_and_who_can_give_it(
+    deployment: Deployment, boss: Client, viewer: Client
+) -> None:
+    said = "Changing takes the role editor in team owners. Who can give it: boss."
+    page = f"/deployments/{deployment.pk}/"
+    assert viewer.get(page).status_code == 200
+    for address in ("edit/", "duplicate/", "delete/"):
+        refused = viewer.get(page + address)
+        assert refused.status_code == 403
+        assert said in text(refused)
+    refused = viewer.patch(f"/api/deployments/{deployment.pk}/", "{}", content_type="application/json")
+    assert (refused.status_code, refused.json()) == (403, {"code": "permission_denied", "message": said})
+    assert boss.get(page + "edit/").status_code == 200
+
+
+def test_who_is_in_no_team_is_refused_in_words(db: None) -> None:
+    alone = client_of(User.objects.create_user("alone"))
+    for address in ("/calendars/new/", "/work-queues/new/", "/concurrency-limits/new/"):
+        refused = alone.get(address)
+        assert refused.status_code == 403
+        assert "You are in no team yet. An administrator can add you to one." in text(refused)

@@ -95,8 +95,17 @@ def test_a_token_takes_away(run: FlowRun) -> None:
 def test_a_refusal_says_which_role_it_takes(run: FlowRun) -> None:
     user = somebody("ann", run.team, Role.VIEWER)
     require(user, Level.READ, run)
-    with pytest.raises(Refused, match="takes the role editor in team owners"):
+    somebody("boss", run.team, Role.ADMIN)
+    with pytest.raises(Refused, match=r"takes the role editor in team owners\. Who can give it: boss\."):
         require(user, Level.EDIT, run.deployment)
+
+
+def test_who_only_has_a_share_does_not_learn_who_administers_the_team(run: FlowRun) -> None:
+    user = somebody("eve", run.team)
+    somebody("boss", run.team, Role.ADMIN)
+    sharing.share(run.deployment, Level.RUN, user)
+    with pytest.raises(Refused, match=r"in team owners\. An administrator of the team can give it\."):
+        require(User.objects.get(pk=user.pk), Level.EDIT, run.deployment)
 
 
 def test_who_leaves_loses_access_at_once(run: FlowRun) -> None:
