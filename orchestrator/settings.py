@@ -5,6 +5,7 @@ from urllib.parse import quote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestrator import site
+from orchestrator.administration import theme
 from orchestrator.content_policy import DIRECTIVES
 from orchestrator.email_server import TIMEOUT_SECONDS, email_server
 from orchestrator.environment import (
@@ -193,10 +194,13 @@ USE_TZ = True
 USE_I18N = False
 
 # The admin in the colours of the pages (static/orchestrator.css).
+FORMAT_MODULE_PATH = ["orchestrator.formats"]
 UNFOLD = {
     "SITE_TITLE": "Orchestrator",
     "SITE_HEADER": "Orchestrator",
-    "SITE_SYMBOL": "clear_all",
+    "STYLES": ["/static/admin.css"],
+    "THEME": theme,
+    "BORDER_RADIUS": "4px",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/favicon.svg"}],
     "SHOW_HISTORY": False,
     "COLORS": {

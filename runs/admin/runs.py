@@ -10,10 +10,11 @@ from typing import Any, Final
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from runs import actions as verbs
-from runs import deleting
+from runs import deleting, presentation
 from runs.models import Attempt, FlowRun, TaskRun
 from teams.admin.deeds import Deed
 from teams.admin.links import to_list, to_page, to_row
@@ -30,7 +31,7 @@ class FlowRunAdmin(ReadOnlyAdmin):
 
     to_delete = Level.EDIT
     list_display = (
-        "name", "flow_row", "deployment_row", "state_name", "expected_start", "end_time", "task_runs", "page",
+        "name", "flow_row", "deployment_row", "state", "expected_start", "end_time", "task_runs", "page",
     )  # fmt: skip
     list_select_related = ("flow", "deployment__flow")
     list_filter = ("state_type", "trigger", "team", "queue")
@@ -52,6 +53,11 @@ class FlowRunAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     actions = ("cancel", "retry", "delete")
     actions_detail = ("cancel", "retry", "delete")
+
+    @admin.display(description="state")
+    def state(self, run: FlowRun) -> SafeString:
+        """Its state, as on the pages."""
+        return _state(run)
 
     @admin.display(description="flow")
     def flow_row(self, run: FlowRun) -> SafeString:
@@ -87,6 +93,12 @@ class FlowRunAdmin(ReadOnlyAdmin):
         return self.delete(request, object_id)  # type: ignore[call-arg,arg-type]
 
 
+def _state(row: Any) -> SafeString:
+    """A shape, a word and a colour."""
+    look = presentation.look(row.state_type, row.state_name)
+    return render_to_string("_state.html", {"look": look, "word": look.word})
+
+
 class _OfRun(ReadOnlyAdmin):
     """Rows of runs: of the one that the address names, else of the newest."""
 
@@ -112,6 +124,11 @@ class _OfRun(ReadOnlyAdmin):
         """Also by run: its row leads here."""
         return lookup == "flow_run__id__exact" or super().lookup_allowed(lookup, value, request)
 
+    @admin.display(description="state")
+    def state(self, row: Any) -> SafeString:
+        """Its state, as on the pages."""
+        return _state(row)
+
     @admin.display(description="flow run")
     def run(self, row: Any) -> SafeString:
         """Its run."""
@@ -127,7 +144,7 @@ class _OfRun(ReadOnlyAdmin):
 class AttemptAdmin(_OfRun):
     """Attempts: of the newest 50 runs, or of the run that was chosen."""
 
-    list_display = ("run", "number", "state_name", "cause", "host", "pid", "start_time", "end_time", "page")
+    list_display = ("run", "number", "state", "cause", "host", "pid", "start_time", "end_time", "page")
     list_filter = ("state_type", "cause")
     search_fields = ("host",)
     fields = (
@@ -141,7 +158,7 @@ class AttemptAdmin(_OfRun):
 class TaskRunAdmin(_OfRun):
     """Task runs: of the newest 50 runs, or of the run that was chosen."""
 
-    list_display = ("name", "task", "run", "state_name", "attempt", "start_time", "end_time", "page")
+    list_display = ("name", "task", "run", "state", "attempt", "start_time", "end_time", "page")
     search_fields = ("task", "name")
     fields = (
         "name", "task", "key", "index", "run", "flow_attempt", "tags", "state_type", "state_name", "state_message",

@@ -17,6 +17,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from orchestrator.administration import grouped
 from teams.admin import invitations, log, people, tokens
 
 __all__ = ["invitations", "log", "people", "tokens"]
@@ -35,6 +36,13 @@ def own_password(request: HttpRequest, extra_context: dict[str, Any] | None = No
     return redirect("account-password")
 
 
+def by_group(request: HttpRequest, app_label: str | None = None) -> list[Any]:
+    """What the reader may see, by what people do."""
+    return grouped(_by_app(request, app_label))
+
+
+_by_app = admin.site.get_app_list
+admin.site.get_app_list = by_group  # type: ignore[method-assign]
 admin.site.login = sign_in_first  # type: ignore[method-assign]
 admin.site.password_change = own_password  # type: ignore[method-assign]
 admin.site.site_header = "Orchestrator"

@@ -79,7 +79,7 @@ class UserAdmin(VerbAdmin, DjangoUserAdmin):
     to_delete = None
     form = UserChangeForm
     add_form = UserCreationForm
-    list_display = ("username", "email", "service_of", "is_active", "is_staff", "is_superuser", "last_login", "tokens")
+    list_display = ("username", "email", "service_of", "is_active", "is_staff", "site_admin", "last_login", "tokens")
     list_select_related = ("service_of",)
     list_filter = ("is_active", "is_staff", "is_superuser", ("service_of", admin.EmptyFieldListFilter), "teams")
     search_fields = ("username", "email", "first_name", "last_name")
@@ -111,6 +111,11 @@ class UserAdmin(VerbAdmin, DjangoUserAdmin):
         follows="Sessions that were begun with the old one end.", form=lambda rows, user, typed: PasswordForm(typed),
     )  # fmt: skip
     actions = actions_detail = ("deactivate", "reactivate", "remove_second_factor")
+
+    @admin.display(description="site admin", boolean=True, ordering="is_superuser")
+    def site_admin(self, person: User) -> bool:
+        """Whether they administer the whole site."""
+        return person.is_superuser
 
     @admin.display(description="tokens")
     def tokens(self, person: User) -> SafeString:

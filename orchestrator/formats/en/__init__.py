@@ -1,0 +1,1 @@
+"""How times are written in English: as the site's own pages do."""
