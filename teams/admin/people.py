@@ -9,6 +9,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.core.exceptions import ValidationError
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
@@ -179,6 +180,14 @@ class TeamAdmin(VerbAdmin):
     def page(self, team: Team) -> SafeString:
         """A link to its page."""
         return to_page("team", team.pk)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show a team; to whoever administers no site its page, as far as that is theirs to see."""
+        if not self.has_view_permission(request):
+            return redirect("team", object_id)
+        return super().change_view(request, object_id, form_url, extra_context)
 
     def get_inlines(self, request: HttpRequest, obj: Team | None) -> tuple[Any, ...]:
         """Whoever makes a team is its first member; others are added after that."""

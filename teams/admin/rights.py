@@ -5,13 +5,18 @@ whoever is staff sees here the rows that their teams own or that are shared with
 them. Each verb asks again.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.utils import get_fields_from_path
+from django.contrib.admin.utils import get_fields_from_path, unquote
 from django.db.models import Model, QuerySet
 from django.forms import ModelChoiceField
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import strip_tags
+from django.utils.safestring import mark_safe
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
@@ -132,6 +137,23 @@ class RightsAdmin(_Rights, ModelAdmin):
         """Return the form, whose choices are of the row's own team."""
         request.admin_row = obj  # type: ignore[attr-defined]
         return super().get_form(request, obj, change=change, **options)
+
+    @property
+    def readonly_preprocess_fields(self) -> dict[str, Callable[[str], str]]:
+        """People are shown by their names: only site administrators have a list of them to follow a link to."""
+        people = [field.name for field in self.model._meta.concrete_fields if field.related_model is User]
+        return dict.fromkeys(people, lambda shown: mark_safe(strip_tags(shown)))
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """What was done to a row stands in the audit log."""
+        same = {"subject_type__exact": self.opts.model_name, "subject_id__exact": unquote(object_id)}
+        return redirect(reverse("admin:teams_auditentry_changelist", query=same))
+
+    def log_addition(self, request: HttpRequest, object: Any, message: Any) -> None:
+        """The verb has written it down."""
+
+    def log_change(self, request: HttpRequest, object: Any, message: Any) -> None:
+        """The verb has written it down."""
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         """Return the filters; those by a related row offer what the reader may see."""

@@ -180,7 +180,9 @@ def _knock(client: Client, model: Any, row: Any, takes: Takes, person: str) -> I
             yield "row in list", row.pk in shown, finds
     may_add = not is_out and takes.add is not None and anywhere >= takes.add
     yield "add", client.get(page(model, "add")).status_code, 302 if is_out else 200 if may_add else 403
-    yield "see", client.get(page(model, "change", row.pk)).status_code, _status(is_out, sees or own, finds)
+    came = client.get(page(model, "change", row.pk)).status_code
+    is_led = model is Team and not is_out and not finds  # to its page
+    yield "see", came, 302 if is_led else _status(is_out, sees or own, finds)
     with undone():
         came = client.post(page(model, "change", row.pk), {}).status_code
     yield "change", came, 200 if may(takes.change) else _status(is_out, False, finds) if finds else came
@@ -266,3 +268,17 @@ def test_secrets_are_not_found_by_guessing(full: World) -> None:
     client.force_login(full.users["site admin"])
     for label, lookup in (("teams.ApiToken", "digest__startswith"), ("teams.User", "password__startswith")):
         assert client.get(page(apps.get_model(label), "changelist"), {lookup: "a"}).status_code == 400
+
+
+def test_whoever_administers_no_site_is_led_to_what_is_theirs(full: World) -> None:
+    client = Client()
+    client.force_login(full.users["editor"])
+    deployment = Deployment.objects.get()
+    Deployment.objects.update(created_by=full.users["site admin"])
+    shown = client.get(page(Deployment, "change", deployment.pk)).content.decode()
+    assert "/admin/teams/user/" not in shown
+    assert client.get(page(Team, "change", full.team.pk)).url == reverse("team", args=[full.team.pk])
+    history = client.get(page(Deployment, "history", deployment.pk))
+    assert history.url.startswith(page(AuditEntry, "changelist"))
+    client.force_login(full.users["admin"])
+    assert client.get(history.url).status_code == 200
