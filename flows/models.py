@@ -484,5 +484,7 @@ class Webhook(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
+    unversioned: ClassVar = frozenset({"digest", "prefix", "created_by", "last_used_at"})
+
     def __str__(self) -> str:
         return f"{self.deployment} ({self.prefix}…)"

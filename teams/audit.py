@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Model
+from django.db.models import Model, Q
 
 from teams.models import AuditEntry, Team, User, Via
 
@@ -99,10 +99,21 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return {field: (before.get(field), after.get(field)) for field in fields if before.get(field) != after.get(field)}
 
 
-def history(subject: Model, most: int = 20) -> list[AuditEntry]:
-    """Return what was done to an object, newest first (one query, index `audit_subject`)."""
-    entries = AuditEntry.objects.filter(subject_type=str(subject._meta.model_name), subject_id=str(subject.pk))
-    return list(entries.select_related("actor").order_by("-id")[:most])
+def history(subject: Model, most: int = 20, *, with_parts: bool = False) -> list[AuditEntry]:
+    """Return what was done to an object, newest first (one query, index `audit_subject`).
+
+    Args:
+        subject: The object.
+        most: How many entries at most.
+        with_parts: Also what was done to the rows within it that are there (`parts` of the model; a query for each).
+    """
+    wanted = Q(subject_type=str(subject._meta.model_name), subject_id=str(subject.pk))
+    for name in getattr(type(subject), "parts", ()) if with_parts else ():
+        related = subject._meta.get_field(name)
+        if related.one_to_many:
+            ids = [str(part.pk) for part in getattr(subject, name).all()]
+            wanted |= Q(subject_type=str(related.related_model._meta.model_name), subject_id__in=ids)
+    return list(AuditEntry.objects.filter(wanted).select_related("actor").order_by("-id")[:most])
 
 
 def _called(user: Any) -> str:

@@ -1,58 +1,83 @@
-"""The page of a deployment's webhook: make it, give it another address, change what the body gives, delete it."""
+"""The page of a deployment's webhook: make it, change what the body gives, give it another address, delete it."""
 
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
 
 from flows import webhooks
 from flows.models import Deployment, Webhook
 from runs.api.webhooks import address
 from runs.views.deployment_page import deployment_of
+from teams.lost_updates import saving
+from teams.pages.forms import keep_once, take_once
 from teams.rights import Level, require
 
+MAX_NAMES = 30  # of the flow's parameters, beside the form
 
+
+@never_cache
 @login_required
 def page(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
-    """Show the form; after making an address, show that address, this once."""
+    """Show the form; an address that was made just now is shown with it, this once (at most three queries)."""
     deployment = deployment_of(request.user, deployment_id)
     require(request.user, Level.EDIT, deployment)
-    webhook = Webhook.objects.filter(deployment=deployment).first()
-    context: dict[str, Any] = {"deployment": deployment, "webhook": webhook, "wrong": {}}
-    if request.method == "POST":
-        try:
-            secret = _do(request, deployment, webhook)
-        except ValidationError as error:
-            context["wrong"] = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-        else:
-            if not secret:
-                return redirect(reverse("deployment", args=[deployment.pk]))
-            context["url"] = address(request, secret)
-            context["webhook"] = Webhook.objects.get(deployment=deployment)
-    context["mapping"] = request.POST.get("mapping") if context["wrong"] else _written(context["webhook"])
-    response = render(request, "flows/deployment_webhook.html", context, status=400 if context["wrong"] else 200)
-    response["Cache-Control"] = "no-store"
-    return response
+    webhook = Webhook.objects.select_related("created_by").filter(deployment=deployment).first()
+    if request.method != "POST":
+        return _form(request, deployment, webhook, _written(webhook), shown_once=take_once(request))
+    try:
+        said = _do(request, deployment, webhook)
+    except ValidationError as error:
+        typed = request.POST.get("mapping", "")
+        return _form(request, deployment, webhook, typed, status=422, wrong=error.messages)
+    if said:
+        messages.success(request, said)
+    return redirect("deployment-webhook", deployment.pk)
+
+
+def _form(
+    request: HttpRequest, deployment: Deployment, webhook: Webhook | None, mapping: str, status: int = 200, **more: Any
+) -> HttpResponse:
+    context = {
+        "deployment": deployment,
+        "webhook": webhook,
+        "mapping": mapping,
+        "names": list(deployment.parameter_schema.get("properties", {}))[:MAX_NAMES],
+        "now": timezone.now(),
+    }
+    return render(request, "flows/deployment_webhook.html", context | more, status=status)
 
 
 def _do(request: HttpRequest, deployment: Deployment, webhook: Webhook | None) -> str:
-    """Do what the button says; return the secret that was made, else an empty text."""
+    """Do what the button says; return what to say of it: nothing where the next page shows a new address."""
     user: Any = request.user
-    what = request.POST.get("do", "")
     if webhook is None:
-        return webhooks.create_webhook(deployment, mapping=_read(request), user=user)[1]
+        _keep(request, deployment, webhooks.create_webhook(deployment, mapping=_read(request), user=user)[1])
+        return ""
     webhook.deployment = deployment
-    if what == "rotate":
-        return webhooks.rotate_webhook(webhook, user=user)[1]
-    if what == "delete":
-        webhooks.delete_webhook(webhook, user=user)
-    else:
-        webhooks.change_webhook(webhook, mapping=_read(request), user=user)
-    return ""
+    match request.POST.get("do"):
+        case "rotate":
+            _keep(request, deployment, webhooks.rotate_webhook(webhook, user=user)[1])
+            return ""
+        case "delete":
+            webhooks.delete_webhook(webhook, user=user)
+            return "The webhook is deleted."
+        case _:
+            mapping = _read(request)
+            with saving(request, webhook, about=deployment):
+                webhooks.change_webhook(webhook, mapping=mapping, user=user)
+            return "Saved."
+
+
+def _keep(request: HttpRequest, deployment: Deployment, secret: str) -> None:
+    words = "Give it to the sender. It is shown now and never again; whoever has it can run this deployment."
+    keep_once(request, f"The address that runs {deployment.full_name}", address(request, secret), words)
 
 
 def _read(request: HttpRequest) -> dict[str, str]:
@@ -64,7 +89,7 @@ def _read(request: HttpRequest) -> dict[str, str]:
             continue
         if not equals or not name:
             raise ValidationError(
-                {"mapping": f"Write a line for each parameter, as in `day = event.date`; not “{line}”."}
+                {"mapping": f"Write a line for each parameter, as in “day = event.date”; not “{line}”."}
             )
         mapping[name] = path
     return mapping

@@ -2,9 +2,11 @@
 and in forms `{% version row %}`, which keeps one from being saved over a change made meanwhile."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 from django import template
+from django.apps import apps
 from django.utils.html import format_html
 
 from teams import audit, lost_updates, reads, shares
@@ -13,14 +15,27 @@ from teams.rights import Level
 register = template.Library()
 SHOWN = 8
 _MAX_TEXT = 120
+#: Verbs of the audit log whose past is not made with -ed.
+_PAST: Final = {
+    "cancel": "cancelled", "leave": "left", "map": "mapped", "reset": "reset", "rerun": "ran again", "run": "ran",
+    "send": "sent", "set": "set", "sign": "signed", "stop": "stopped", "take": "took", "undo": "undid",
+    "unmap": "unmapped", "withdraw": "withdrew",
+}  # fmt: skip
+#: What the name of a run's state and its message say in words.
+_TOLD_ALREADY: Final = frozenset({"state_type", "cancel_requested_at"})
 
 
 @register.inclusion_tag("teams/_history.html", takes_context=True)
-def history(context: dict[str, Any], subject: Any) -> dict[str, Any]:
-    """The last entries of the audit log about an object (one query), and the way to all of them for who may read it."""
+def history(context: dict[str, Any], subject: Any, if_any: bool = False) -> dict[str, Any]:
+    """The last entries of the audit log about an object, and the way to all of them for who may read it.
+
+    One query, and one for its parts. With `if_any` nothing stands there where nobody did anything.
+    """
     user = context["request"].user
+    entries = audit.history(subject, SHOWN, with_parts=True)
     return {
-        "entries": audit.history(subject, SHOWN),
+        "is_shown": bool(entries or not if_any),
+        "entries": entries,
         "subject": subject,
         "kind": subject._meta.model_name,
         "reads_all": reads.reads_audit(user),
@@ -84,8 +99,15 @@ def reads_audit_log(context: dict[str, Any]) -> bool:
 
 @register.filter
 def deed(verb: str) -> str:
-    """What was done: `deployment.change_limit` → `change limit`."""
-    return verb.partition(".")[2].replace("_", " ") or verb
+    """What was done, as it is told: `deployment.change_limit` → `changed limit`."""
+    first, _, rest = (verb.partition(".")[2] or verb).partition("_")
+    return f"{_past(first)} {rest.replace('_', ' ')}".rstrip()
+
+
+@register.filter
+def kind_name(subject_type: str) -> str:
+    """What an object of the audit log is called: `flowrun` → `flow run`."""
+    return _kind_names().get(subject_type, subject_type)
 
 
 @register.filter
@@ -93,6 +115,8 @@ def said_changes(changes: Mapping[str, Any]) -> list[str]:
     """What changed, a field each: `limit: 3 → 4`, `name: x`."""
     said = []
     for field, pair in changes.items():
+        if field in _TOLD_ALREADY:
+            continue
         before, after = pair if isinstance(pair, list) and len(pair) == 2 else (None, pair)
         name = str(field).replace("_", " ")
         if before is None or before == "":
@@ -102,6 +126,19 @@ def said_changes(changes: Mapping[str, Any]) -> list[str]:
         else:
             said.append(f"{name}: {_short(before)} → {_short(after)}")
     return said
+
+
+def _past(verb: str) -> str:
+    if verb in _PAST:
+        return _PAST[verb]
+    if verb.endswith("e"):
+        return f"{verb}d"
+    return f"{verb[:-1]}ied" if verb.endswith("y") and verb[-2:-1] not in {"a", "e", "o", "u"} else f"{verb}ed"
+
+
+@cache
+def _kind_names() -> dict[str, str]:
+    return {str(model._meta.model_name): str(model._meta.verbose_name) for model in apps.get_models()}
 
 
 def _short(value: Any) -> str:

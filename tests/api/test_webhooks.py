@@ -115,9 +115,10 @@ def test_its_page_makes_it_and_shows_the_address_once(client: Client, user: User
     path = f"/deployments/{deployment.pk}/webhook/"
     assert b"Make its address" in client.get(path).content
     wrong = client.post(path, {"mapping": "day event.date"})
-    assert wrong.status_code == 400
+    assert wrong.status_code == 422
     assert b"day event.date" in wrong.content
-    shown = client.post(path, {"mapping": "day = event.date", "do": "create"}).content.decode()
+    assert client.post(path, {"mapping": "day = event.date"}).status_code == 302
+    shown = client.get(path).content.decode()
 
     url = shown.split('id="secret">')[1].split("<")[0].removeprefix("http://testserver")
     assert APIClient().post(url, BODY).status_code == 202
@@ -125,5 +126,22 @@ def test_its_page_makes_it_and_shows_the_address_once(client: Client, user: User
     assert url not in later
     assert "day = event.date" in later
     assert Webhook.objects.get().prefix in client.get(f"/deployments/{deployment.pk}/").content.decode()
+
+    client.post(path, {"do": "rotate"})
+    assert 'id="secret"' in client.get(path).content.decode()
+    assert APIClient().post(url, BODY).status_code == 404
     client.post(path, {"do": "delete"})
     assert not Webhook.objects.exists()
+
+
+def test_its_page_saves_no_mapping_over_another_one(client: Client, user: User, deployment: Deployment) -> None:
+    client.force_login(user)
+    webhook, _ = webhooks.create_webhook(deployment, mapping={"day": "a"})
+    path = f"/deployments/{deployment.pk}/webhook/"
+    version = client.get(path).content.decode().split('name="version" value="')[1].split('"')[0]
+    webhooks.webhook_of(webhooks.rotate_webhook(webhook)[1])  # neither is what the form shows
+    assert client.post(path, {"mapping": "day = b", "version": version}).status_code == 302
+    refused = client.post(path, {"mapping": "day = c", "version": version})
+    assert refused.status_code == 422
+    assert "It was changed while you had it open" in refused.content.decode()
+    assert Webhook.objects.get().mapping == {"day": "b"}

@@ -9,8 +9,13 @@ from django.test import Client
 from pytest_django import Settings
 
 from flows.models import Deployment, Flow, WorkQueue
+from flows.schedules import Spec
+from runs import actions as runs
+from runs import tag_limits
+from runs.models import Trigger
 from teams import actions, members
 from teams.models import ApiToken, AuditEntry, GroupMapping, Invitation, Membership, Role, Team, User
+from teams.templatetags.people import deed
 
 pytestmark = pytest.mark.django_db
 
@@ -207,7 +212,7 @@ def test_a_deployment_is_shared_and_shows_its_history(team: Team, deployment: De
     assert boss.post(f"/flows/{deployment.flow_id}/shares/", {"holder": "others", "level": "read"}).status_code == 302
     shown = text(boss.get(page))
     assert "Shared with" in shown
-    assert "boss share" in shown
+    assert "boss shared" in shown
     assert guest.get(page).status_code == 200
     assert guest.get(shares).status_code == 403
     assert "Shared with Share" not in text(guest.get(page))
@@ -292,3 +297,32 @@ def test_who_is_in_no_team_is_refused_in_words(db: None) -> None:
         refused = alone.get(address)
         assert refused.status_code == 403
         assert "You are in no team yet. An administrator can add you to one." in text(refused)
+
+
+def test_pages_show_what_was_done_to_their_object(team: Team, deployment: Deployment, boss: Client) -> None:
+    user = User.objects.get(username="boss")
+    schedule = runs.add_schedule(deployment, Spec("cron", "0 8 * * *"), user=user)
+    run, _ = runs.create_flow_run(deployment, trigger=Trigger.PERSON, user=user)
+    assert "History" in text(boss.get(f"/runs/{run.pk}/"))  # that it was made
+    runs.cancel_flow_run(run, user=user)
+    made = tag_limits.create_limit(team, tag="db", limit=1, user=user)
+    for address, said in {
+        f"/runs/{run.pk}/": "boss cancelled",
+        f"/schedules/{schedule.pk}/": "boss added",
+        f"/deployments/{deployment.pk}/": "boss added schedule",
+        f"/concurrency-limits/{made.pk}/": "boss created",
+        "/account/": "Orchestrator created",
+    }.items():
+        assert said in text(boss.get(address)), address
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    {
+        "deployment.change_limit": "changed limit", "flow_run.retry": "retried", "deployment.deploy": "deployed",
+        "flow_run.cancel": "cancelled", "user.sign_in": "signed in", "team.map_group": "mapped group",
+        "schedule.delete": "deleted", "deployment.undo_backfill": "undid backfill",
+    }.items(),
+)  # fmt: skip
+def test_deeds_are_told_in_the_past(verb: str, said: str) -> None:
+    assert deed(verb) == said
