@@ -34,7 +34,7 @@ class FlowAdmin(RightsAdmin):
         """A link to its runs."""
         return to_list("runs_flowrun", "Runs", flow__id__exact=flow.pk)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, flow: Flow) -> SafeString:
         """A link to its page."""
         return to_page("flow", flow.pk)
@@ -64,7 +64,7 @@ class WebhookAdmin(VerbAdmin):
         """The deployment that it runs."""
         return to_row("flows_deployment", webhook.deployment_id, webhook.deployment)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, webhook: Webhook) -> SafeString:
         """A link to its page."""
         return to_page("deployment-webhook", webhook.deployment_id)

@@ -57,7 +57,7 @@ class DestinationAdmin(VerbAdmin):
         "created_by", "created_at",
     )  # fmt: skip
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, destination: Destination) -> SafeString:
         """A link to its page."""
         return to_page("notification-destination", destination.pk)
@@ -108,7 +108,7 @@ class PolicyAdmin(VerbAdmin):
         "timezone", "burst_limit", "long_running_seconds",
     )  # fmt: skip
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, policy: Policy) -> SafeString:
         """A link to its page."""
         return to_page("notification-policy", policy.pk)
@@ -235,7 +235,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         """What became of it."""
         return str(delivery.status.label)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, delivery: Delivery) -> SafeString:
         """A link to its page."""
         return to_page("notification-delivery", delivery.pk)
@@ -267,7 +267,7 @@ class MuteAdmin(VerbAdmin):
         """The deployment of which nothing is told."""
         return to_row("flows_deployment", mute.deployment_id, mute.deployment)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, mute: Mute) -> SafeString:
         """A link to its deployment's page."""
         return to_page("deployment", mute.deployment_id, "Deployment")

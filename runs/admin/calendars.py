@@ -40,7 +40,7 @@ class CalendarAdmin(VerbAdmin):
         """A link to the schedules that have it."""
         return to_list("flows_schedule", "Schedules", calendar__id__exact=calendar.pk)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, calendar: Calendar) -> SafeString:
         """A link to its page."""
         return to_page("calendar", calendar.pk)

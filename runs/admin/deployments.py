@@ -134,7 +134,7 @@ class DeploymentAdmin(VerbAdmin):
         """A link to its schedules."""
         return to_list("flows_schedule", "Schedules", deployment__id__exact=deployment.pk)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, deployment: Deployment) -> SafeString:
         """A link to its page."""
         return to_page("deployment", deployment.pk)
@@ -214,7 +214,7 @@ class ScheduleAdmin(VerbAdmin):
         """Its deployment."""
         return to_row("flows_deployment", schedule.deployment_id, schedule.deployment)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, schedule: Schedule) -> SafeString:
         """A link to its page."""
         return to_page("schedule", schedule.pk)

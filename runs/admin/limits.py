@@ -59,7 +59,7 @@ class ConcurrencyLimitAdmin(VerbAdmin):
         """A link to its slots."""
         return to_list("runs_slot", "Slots", limit__id__exact=limit.pk)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, limit: ConcurrencyLimit) -> SafeString:
         """A link to its page."""
         return to_page("concurrency-limit", limit.pk)

@@ -37,7 +37,7 @@ class WorkQueueAdmin(VerbAdmin):
         """A link to the deployments whose runs wait in it."""
         return to_list("flows_deployment", "Deployments", queue__id__exact=queue.pk)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, queue: WorkQueue) -> SafeString:
         """A link to its page."""
         return to_page("work-queue", queue.pk)

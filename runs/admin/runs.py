@@ -38,7 +38,12 @@ class FlowRunAdmin(ReadOnlyAdmin):
     search_fields = ("name__exact",)
     search_help_text = "A run's whole name."
     ordering = ("-expected_start", "-id")
-    exclude = ("error", "parameters", "schedule", "idempotency_key", "revision")
+    fields = (
+        "name", "state", "state_message", "flow_row", "deployment_row", "team", "queue", "trigger", "created_by",
+        "tags", "attempts", "task_runs", "expected_start", "start_time", "end_time", "version", "entrypoint", "parent",
+        "rerun_of", "page",
+    )  # fmt: skip
+    readonly_fields = fields
     cancel = Deed(
         "Cancel", verbs.cancel_flow_run, "being cancelled", needs="run", is_dangerous=True,
         follows="Each is asked to stop, with its subflows, and killed if it does not. What ended stays as it is.",
@@ -69,12 +74,17 @@ class FlowRunAdmin(ReadOnlyAdmin):
         """Its deployment, if it has one."""
         return to_row("flows_deployment", run.deployment_id, run.deployment)
 
+    @admin.display(description="attempts")
+    def attempts(self, run: FlowRun) -> SafeString:
+        """A link to its attempts."""
+        return to_list("runs_attempt", "Attempts", flow_run__id__exact=run.pk)
+
     @admin.display(description="task runs")
     def task_runs(self, run: FlowRun) -> SafeString:
         """A link to its task runs."""
         return to_list("runs_taskrun", "Task runs", flow_run__id__exact=run.pk)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, run: FlowRun) -> SafeString:
         """A link to its page."""
         return to_page("run", run.pk)
@@ -134,7 +144,7 @@ class _OfRun(ReadOnlyAdmin):
         """Its run."""
         return to_row("runs_flowrun", row.flow_run_id, row.flow_run)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, row: Any) -> SafeString:
         """A link to its run's page."""
         return to_page("run", row.flow_run_id)

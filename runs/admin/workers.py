@@ -20,7 +20,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     search_fields = ("name", "host")
     ordering = ("-heartbeat_at", "-id")
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, worker: Worker) -> SafeString:
         """A link to its page."""
         return to_page("worker", worker.pk)

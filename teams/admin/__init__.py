@@ -36,6 +36,11 @@ def own_password(request: HttpRequest, extra_context: dict[str, Any] | None = No
     return redirect("account-password")
 
 
+def no_app_index(request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    """What stands together is no app's: there is one index."""
+    return redirect("admin:index")
+
+
 def by_group(request: HttpRequest, app_label: str | None = None) -> list[Any]:
     """What the reader may see, by what people do."""
     return grouped(_by_app(request, app_label))
@@ -43,6 +48,7 @@ def by_group(request: HttpRequest, app_label: str | None = None) -> list[Any]:
 
 _by_app = admin.site.get_app_list
 admin.site.get_app_list = by_group  # type: ignore[method-assign]
+admin.site.app_index = no_app_index  # type: ignore[method-assign]
 admin.site.login = sign_in_first  # type: ignore[method-assign]
 admin.site.password_change = own_password  # type: ignore[method-assign]
 admin.site.site_header = "Orchestrator"

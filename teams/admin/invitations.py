@@ -27,7 +27,7 @@ class _OfTeams(VerbAdmin):
         """Those of the teams that the reader administers."""
         return self.model._default_manager.filter(team__in=reads.administered_by(user))
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, row: Any) -> SafeString:
         """A link to its team's page."""
         return to_page("team", row.team_id, "Team")

@@ -176,7 +176,7 @@ class TeamAdmin(VerbAdmin):
     fields = ("name",)
     inlines: ClassVar[Any] = (MembershipInline,)
 
-    @admin.display(description="")
+    @admin.display(description="page")
     def page(self, team: Team) -> SafeString:
         """A link to its page."""
         return to_page("team", team.pk)

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils.html import strip_tags
 from django.utils.safestring import mark_safe
 from unfold.admin import ModelAdmin
-from unfold.paginator import InfinitePaginator
+from unfold.paginator import InfinitePage, InfinitePaginator
 
 from teams.models import Team, User
 from teams.rights import Level, administers_site
@@ -72,6 +72,7 @@ class RightsAdmin(_Rights, ModelAdmin):
         to_add, to_change, to_delete: The level that it takes on a row, or in the team that will own it; None: nobody.
     """
 
+    show_facets = admin.ShowFacets.NEVER  # counts, a query for each choice
     owner: ClassVar[str] = ""
     for_site: ClassVar[bool] = False
     to_see: ClassVar[Level] = Level.READ
@@ -167,12 +168,29 @@ class RightsAdmin(_Rights, ModelAdmin):
         return not SECRETS & set(lookup.split("__")) and super().lookup_allowed(lookup, value, request)
 
 
+class UncountedPage(InfinitePage):
+    """A page of a list that nobody counted."""
+
+    def has_next(self) -> bool:
+        """Whether there may be more: this one is full."""
+        return len(self.object_list) == self.paginator.per_page and self.number < self.paginator.num_pages
+
+
+class UncountedPaginator(InfinitePaginator):
+    """Pages of a list that is never counted, so far as a database reads to them quickly; a filter narrows the rest."""
+
+    count = 10_000
+
+    def _get_page(self, *args: Any, **options: Any) -> UncountedPage:
+        return UncountedPage(*args, **options)
+
+
 class ReadOnlyAdmin(RightsAdmin):
     """Rows that only the server writes; in lists that are never counted."""
 
     to_add = to_change = to_delete = None
     show_full_result_count = False
-    paginator = InfinitePaginator
+    paginator = UncountedPaginator
     list_per_page = 50
     list_disable_select_all = True  # nobody knows how many there are
 
