@@ -92,7 +92,8 @@ def create_flow_run(
 def _insert(run: FlowRun, deployment: Deployment, at: datetime | None) -> tuple[FlowRun, bool]:
     """Insert a run and ring its queue; the run that has its key already, where another request was first."""
     try:
-        with transaction.atomic():
+        # A savepoint is for what another request with the same key did meanwhile: without a key nothing can.
+        with transaction.atomic(savepoint=run.idempotency_key is not None):
             run.save(force_insert=True)
             announce_on_commit([run.pk])
             bells.ring(run.queue, at)

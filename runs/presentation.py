@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from django.utils import timezone
 
@@ -45,6 +46,7 @@ class Look:
     turning: bool = False
 
 
+@lru_cache(512)  # a page asks 1,500 times
 def look(type_: str, name: str = "") -> Look:
     """Return the look of a state; the name's words are parted (`AwaitingRetry` reads "Awaiting retry")."""
     kind = StateType(type_)

@@ -68,13 +68,14 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Webhoo
         return super().filter_queryset(queryset) if self.action == "list" else queryset
 
     def get_queryset(self) -> QuerySet[Deployment]:
-        """Deployments that the request may see, with what their rows show (two queries)."""
+        """Deployments that the request may see, with what their rows show (two queries; one to run one)."""
         if getattr(self, "swagger_fake_view", False):
             return Deployment.objects.none()
+        deployments = Deployment.objects.visible_to(self.request.user).select_related("flow", "queue")
+        if self.action == "runs":
+            return deployments
         schedules = Prefetch("schedules", Schedule.objects.select_related("deployment", "calendar").order_by("id"))
-        return (
-            Deployment.objects.visible_to(self.request.user).select_related("flow", "queue").prefetch_related(schedules)
-        )
+        return deployments.prefetch_related(schedules)
 
     @extend_schema(
         summary="Declare a deployment: make it, or update it",
@@ -146,6 +147,7 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Webhoo
         run, created = actions.create_flow_run(
             deployment, trigger=trigger, user=request.user, idempotency_key=key, **asked
         )
+        run.flow = deployment.flow  # which was read with it
         headers = {} if created else {"Idempotency-Replayed": "true"}
         return Response(FlowRunSerializer(run).data, status=status.HTTP_201_CREATED, headers=headers)
 
