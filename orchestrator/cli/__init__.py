@@ -23,6 +23,7 @@ COMMANDS = {
     "notification": ("orchestrator.cli.notifications:notification", "Be told of runs that fail, in Slack or by mail."),
     "server": ("orchestrator.cli.server:server", "Start and stop the server of this machine."),
     "service-account": ("orchestrator.cli.teams:service_account", "Accounts for machines, which have tokens alone."),
+    "share": ("orchestrator.cli.shares:share", "Share single flows and deployments with people and other teams."),
     "team": ("orchestrator.cli.teams:team", "Make teams; see and invite their members."),
     "token": ("orchestrator.cli.tokens:token", "Make and revoke API tokens."),
     "user": ("orchestrator.cli.user:user", "Make users, give them roles, set passwords."),

@@ -7,9 +7,8 @@ from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_named
 from orchestrator.cli.options import json_option
 from orchestrator.cli.output import Cell, command, emit_json, moment, table
+from orchestrator.cli.team_doors import ROLES, TEAM, group, invitations, withdraw
 
-ROLES = ("viewer", "operator", "editor", "admin")
-TEAM = click.argument("team", metavar="TEAM")
 ROLE = click.option(
     "--role",
     type=click.Choice(ROLES),
@@ -29,6 +28,10 @@ def team() -> None:
       orchestrator user create ann --team data --role operator
       orchestrator team invite data --email zoe@example.com
     """
+
+
+for _command in (invitations, withdraw, group):
+    team.add_command(_command)
 
 
 @team.command()
@@ -189,12 +192,32 @@ def list_accounts(as_json: bool) -> None:
 @service_account.command("deactivate")
 @click.argument("name", metavar="NAME")
 def deactivate_account(name: str) -> None:
-    """Stop its tokens at once."""
+    """Stop its tokens at once.
+
+    \b
+      orchestrator service-account deactivate ci@data
+    """
+    _switch(name, "deactivate")
+    click.echo(f"Deactivated {name}: its tokens stopped.")
+
+
+@service_account.command("reactivate")
+@click.argument("name", metavar="NAME")
+def reactivate_account(name: str) -> None:
+    """Let its tokens work again.
+
+    \b
+      orchestrator service-account reactivate ci@data
+    """
+    _switch(name, "reactivate")
+    click.echo(f"Reactivated {name}: its tokens work again.")
+
+
+def _switch(name: str, verb: str) -> None:
     api = connect()
     found = next((row for row in api.each("service-accounts/", username=name)), None)
     if found is None:
         raise click.ClickException(
             f"There is no service account {name!r}. `orchestrator service-account ls` lists them."
         )
-    api.post(f"service-accounts/{found['id']}/deactivate/")
-    click.echo(f"Deactivated {name}: its tokens stopped.")
+    api.post(f"service-accounts/{found['id']}/{verb}/")

@@ -4,8 +4,9 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 
 from flows.models import Deployment, Flow, WorkQueue
+from teams import members
 from teams.models import ApiToken, Membership, Team, User
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, ScriptWriter
 
 
 @pytest.fixture
@@ -72,6 +73,91 @@ def test_an_invitation_is_a_link(remote: Cli) -> None:
     said = remote("team", "invite", "default", "--role", "operator").stdout
     assert "joins default as operator" in said
     assert "/invitations/" in said.splitlines()[-1]
+
+
+def doors_and_shares(run: Cli) -> None:
+    """What leads into a team, and out of it; whichever way the API is reached."""
+    assert "No open invitations" in run("team", "invitations", "data").stdout
+    run("team", "invite", "data", "--email", "zoe@example.com")
+    (made,) = run.json("team", "invitations", "data")
+    assert (made["email"], made["role"]) == ("zoe@example.com", "viewer")
+    assert "is withdrawn" in run("team", "withdraw", "data", "zoe@example.com").stdout
+    assert "no open invitation" in run("team", "withdraw", "data", made["id"], code=1).stderr
+
+    assert "No groups yet" in run("team", "group", "ls", "data").stdout
+    assert run.json("team", "group", "map", "data", "engineers", "--role", "viewer")["role"] == "viewer"
+    said = run("team", "group", "map", "data", "engineers", "--role", "editor").stdout
+    assert "Members of engineers are editor in data" in said
+    assert [(row["group"], row["role"]) for row in run.json("team", "group", "ls", "data")] == [("engineers", "editor")]
+    assert "means nothing" in run("team", "group", "unmap", "data", "engineers").stdout
+    assert "has no role" in run("team", "group", "unmap", "data", "engineers", code=1).stderr
+
+    nightly = ("--deployment", "etl/nightly")
+    assert "with nobody" in run("share", "ls", *nightly).stdout
+    assert (
+        "ann may run deployment etl/nightly"
+        in run("share", "create", *nightly, "--user", "ann", "--level", "run").stdout
+    )
+    made = run.json("share", "create", "--flow", "etl", "--team", "data", "--level", "read")
+    assert (made["object_name"], made["with_team"], made["level"]) == ("etl", "data", "read")
+    assert [row["with_user"] for row in run.json("share", "ls", *nightly)] == ["ann"]
+    assert "team" in run("share", "ls", "--flow", "etl").stdout
+    assert "no longer shared with ann" in run("share", "delete", *nightly, "--user", "ann").stdout
+    assert "not shared with user 'ann'" in run("share", "delete", *nightly, "--user", "ann", code=1).stderr
+    assert "Give one of --user or --team" in run("share", "delete", *nightly, code=2).stderr
+    assert "Nothing is shared with you" in run("share", "ls").stdout
+
+    url = run("deployment", "webhook", "create", "etl/nightly", "--map", "day=event.date").stdout.strip()
+    assert "/hooks/hook_" in url
+    shown = run("deployment", "webhook", "inspect", "etl/nightly").stdout
+    assert "day=event.date" in shown
+    assert "never" in shown
+    assert run.json("deployment", "webhook", "set", "etl/nightly", "--map", "all=*")["mapping"] == {"all": "*"}
+    assert run("deployment", "webhook", "rotate", "etl/nightly").stdout.strip() != url
+    assert "has no webhook any more" in run("deployment", "webhook", "delete", "etl/nightly").stdout
+    assert "has no webhook" in run("deployment", "webhook", "inspect", "etl/nightly", code=1).stderr
+
+
+def test_doors_shares_and_webhooks_with_a_server(remote: Cli) -> None:
+    members.create_team("data")
+    User.objects.create_user("ann")
+    nightly(Team.default())
+    doors_and_shares(remote)
+    theirs = ApiToken.issue(name="t", user=User.objects.get(username="ann"), team=Team.objects.get(name="data"))[1]
+    remote("share", "create", "--deployment", "etl/nightly", "--user", "ann", "--level", "run")
+    assert "etl/nightly" in remote("share", "ls", ORCHESTRATOR_API_TOKEN=theirs).stdout
+
+
+def test_what_leads_into_a_team_works_without_a_server(local: Cli) -> None:
+    local("team", "create", "data")
+    assert "/sign-in/" in local("user", "create", "ann", "--team", "data").stdout
+    assert "/invitations/" in local("team", "invite", "data").stdout
+    (made,) = local.json("team", "invitations", "data")
+    local("team", "withdraw", "data", made["id"][:20])
+    assert local.json("team", "group", "map", "data", "engineers", "--role", "editor")["role"] == "editor"
+    assert "engineers" in local("team", "group", "ls", "data").stdout
+    local("team", "group", "unmap", "data", "engineers")
+    local("service-account", "create", "ci", "--team", "data")
+    local("service-account", "deactivate", "ci@data")
+    assert "work again" in local("service-account", "reactivate", "ci@data").stdout
+    local("team", "remove", "data", "ann")
+    verbs = [row["verb"] for row in local.json("audit", "ls", "--via", "cli")]
+    assert {"team.invite", "team.revoke_invitation", "team.unmap_group", "user.reactivate"} <= set(verbs)
+
+
+def test_shares_and_webhooks_work_without_a_server(local: Cli, write: ScriptWriter) -> None:
+    write("etl.py", "from orchestrator import flow\n\n@flow\ndef etl(day: str = ''):\n    pass\n")
+    local("deploy", "etl.py:etl", "--name", "nightly")
+    local("team", "create", "data")
+    local("share", "create", "--deployment", "etl/nightly", "--team", "data", "--level", "run")
+    assert local.json("share", "ls", "--deployment", "etl/nightly")[0]["with_team"] == "data"
+    local("share", "delete", "--deployment", "etl/nightly", "--team", "data")
+    url = local("deployment", "webhook", "create", "etl/nightly", "--map", "day=event.date").stdout
+    assert url.startswith("http://localhost:4200/hooks/hook_")
+    assert "day=event.date" in local("deployment", "webhook", "inspect", "etl/nightly").stdout
+    local("deployment", "webhook", "set", "etl/nightly", "--map", "day=*")
+    assert local("deployment", "webhook", "rotate", "etl/nightly").stdout != url
+    assert "no webhook any more" in local("deployment", "webhook", "delete", "etl/nightly").stdout
 
 
 def test_others_are_refused_in_words(remote: Cli) -> None:
