@@ -47,7 +47,7 @@ class KeysetPagination(BasePagination):
         if back_to:
             queryset = queryset.filter(**{f"{_path(self.ordering[0])}__gte": back_to[0]})
         most = limit + 1
-        if isinstance(queryset, ReachQuerySet):
+        if isinstance(queryset, ReachQuerySet) and self.ordering[0].startswith("-"):
             rows = list(queryset.first_rows(*self.ordering, most=most))
         else:
             rows = list(queryset.order_by(*self.ordering)[:most])

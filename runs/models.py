@@ -172,7 +172,11 @@ class FlowRun(models.Model):
             # two beats materialize the same time once
             models.UniqueConstraint(fields=["deployment", "schedule", "scheduled_for"], name="flow_run_scheduled_once"),
             # a request sent twice with the same key makes one run
-            models.UniqueConstraint(fields=["team", "idempotency_key"], name="flow_run_idempotency"),
+            models.UniqueConstraint(
+                fields=["team", "idempotency_key"],
+                name="flow_run_idempotency",
+                condition=Q(idempotency_key__isnull=False),
+            ),
         ]
         indexes: ClassVar = [
             # the claim: the first eligible run of a queue

@@ -1,6 +1,7 @@
 """gunicorn's settings for the web part of `orchestrator server start`."""
 
 import ctypes
+import gc
 import signal
 import sys
 from typing import Any
@@ -17,6 +18,12 @@ control_socket_disable = True
 asgi_lifespan = "off"  # the site has none
 
 _PR_SET_PDEATHSIG = 1
+
+
+def post_worker_init(worker: Any) -> None:
+    """Leave what was loaded out of garbage collection: going through it held up a request for 0.1 s, now and then."""
+    gc.collect()
+    gc.freeze()
 
 
 def post_fork(server: Any, worker: Any) -> None:
