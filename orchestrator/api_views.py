@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from orchestrator import versions
 from teams import idempotency
+from teams.acting import apply_header
 
 CHANGING = frozenset({"PATCH", "PUT", "DELETE"})
 VERSIONED = frozenset({"retrieve", "partial_update", "destroy", "schedules", "replace_schedules"})
@@ -39,6 +40,11 @@ class ApiView(APIView):
         method = str(request.method).lower()
         if (handler := getattr(self, method, None)) is not None:
             setattr(self, method, partial(self._guarded, handler))
+
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who asks, and for which team."""
+        super().perform_authentication(request)
+        apply_header(request)
 
     @property
     def verb(self) -> str:

@@ -51,6 +51,12 @@ _KEY: Final = {
     "description": "The same key with the same request is answered as it was the first time, for 24 hours, with the"
     " header `Idempotency-Replayed: true`; with another request it answers 409.",
 }
+_TEAM: Final = {
+    "name": "Orchestrator-Team",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "Act for this team of the caller's, by name or id; without it for the token's.",
+}
 _IF_MATCH: Final = {
     "name": "If-Match",
     "in": "header",
@@ -94,8 +100,9 @@ class Described(AutoSchema):
         return str(getattr(self.view, "action", None) or self.method.lower())
 
     def _headers(self) -> list[dict[str, Any]]:
-        if self.method == "POST" and self.verb not in getattr(self.view, "own_keys", ()):
-            return [_KEY]
+        if self.method == "POST":
+            own = self.verb in getattr(self.view, "own_keys", ())
+            return [_TEAM] if own else [_KEY, _TEAM]
         return [_IF_MATCH] if self._matches else []
 
     @property

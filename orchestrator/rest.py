@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 
 PAGE = 200
 IDEMPOTENCY_KEY = "Idempotency-Key"
+TEAM = "Orchestrator-Team"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,15 @@ class Transport(Protocol):
 
 
 class Calls:
-    """The calls of the API by method, and its lists page by page."""
+    """The calls of the API by method, and its lists page by page.
 
-    def __init__(self, transport: Transport) -> None:
+    Args:
+        team: For which team calls make things, by name or id; empty: for the token's.
+    """
+
+    def __init__(self, transport: Transport, team: str = "") -> None:
         self._transport = transport
+        self.team = team
 
     def refused(self, answer: Answer) -> Exception:
         """Return the error of an answer of 400 or above."""
@@ -77,7 +83,8 @@ class Calls:
         """Return what a call answers; what is None or empty is left out of its query."""
         asked = {name: value for name, value in (query or {}).items() if value not in (None, "", ())}
         target = f"/api/{quote(path)}" + (f"?{urlencode(asked, doseq=True)}" if asked else "")
-        answer = self._transport.call(method, target, body, headers or {})
+        named = {TEAM: self.team} if self.team and method == "POST" else {}
+        answer = self._transport.call(method, target, body, {**named, **(headers or {})})
         if answer.status >= 400:
             raise self.refused(answer)
         return answer.data

@@ -19,6 +19,7 @@ from rest_framework.response import Response
 
 from orchestrator.encryption import Unreadable, decrypt, encrypt
 from orchestrator.problems import Conflict
+from orchestrator.rest import TEAM
 from teams.models import ApiToken, IdempotencyKey
 
 HEADER: Final = "Idempotency-Key"
@@ -139,4 +140,5 @@ def _caller(request: Request) -> str:
 
 def _fingerprint(request: Request) -> str:
     said = json.dumps(request.data, sort_keys=True, default=str)
-    return sha256("\n".join([str(request.method), request.get_full_path(), said]).encode()).hexdigest()
+    team = request.headers.get(TEAM, "")
+    return sha256("\n".join([str(request.method), request.get_full_path(), team, said]).encode()).hexdigest()

@@ -36,7 +36,7 @@ class Api(Calls):
     """
 
     def __init__(self, transport: Transport, url: str = "") -> None:
-        super().__init__(transport)
+        super().__init__(transport, os.environ.get("ORCHESTRATOR_TEAM", "").strip())
         self.url = url
 
     @cached_property

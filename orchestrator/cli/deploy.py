@@ -16,6 +16,7 @@ from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, parameter_options
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
 from orchestrator.cli.specs import complete, spec_options
 from orchestrator.cli.time_limits import time_limit_options, time_limits_of
+from orchestrator.rest import TEAM
 
 _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to a person
 
@@ -26,6 +27,7 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @spec_options
 @parameter_options
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for its runs; may be repeated.")
+@click.option("--team", metavar="TEAM", help="The team that owns a new one.  [yours; ORCHESTRATOR_TEAM names another]")
 @click.option("--queue", metavar="QUEUE", help="The work queue whose workers run it.  [default]")
 @ISOLATION
 @CRASH_RETRIES
@@ -41,6 +43,7 @@ def deploy(
     param: tuple[str, ...],
     params: str,
     tags: tuple[str, ...],
+    team: str | None,
     queue: str | None,
     isolation: str | None,
     crash_retries: int | None,
@@ -81,7 +84,7 @@ def deploy(
         **({"schedules": [complete(spec)]} if spec else {}),
     }
     api = connect()
-    deployment = api.post("deployments/", declaration)
+    deployment = api.post("deployments/", declaration, {TEAM: team} if team else None)
     if as_json:
         emit_json(deployment)
     else:

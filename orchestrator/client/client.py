@@ -48,19 +48,27 @@ class Client:
     Args:
         url: Of the server; `ORCHESTRATOR_API_URL` by default.
         token: `ORCHESTRATOR_API_TOKEN` by default.
+        team: For which team calls make things, where that is not the token's; `ORCHESTRATOR_TEAM` by default.
         timeout: Seconds to wait for each answer.
         retries: How often a call is sent again.
     """
 
     def __init__(
-        self, url: str | None = None, token: str | None = None, *, timeout: float = 30.0, retries: int = 4
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        team: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 4,
     ) -> None:
         base = (url or os.environ.get("ORCHESTRATOR_API_URL", "")).strip().rstrip("/").removesuffix("/api")
         if not base.startswith(("http://", "https://")):
             raise ClientError("Say where the server is: Client('http://host:4200'), or set ORCHESTRATOR_API_URL.")
         secret = (token or os.environ.get("ORCHESTRATOR_API_TOKEN", "")).strip()
         self._transport = RequestsTransport(base, secret, timeout=timeout, retries=retries)
-        self.calls: Calls = _Calls(self._transport)  #: any other call: `client.calls.get("health/")`
+        wanted = (team or os.environ.get("ORCHESTRATOR_TEAM", "")).strip()
+        self.calls: Calls = _Calls(self._transport, wanted)  #: any other call: `client.calls.get("health/")`
 
     def __enter__(self) -> "Client":
         return self

@@ -8,11 +8,25 @@ from rest_framework.test import APIClient
 
 from flows.models import Deployment, Schedule
 from runs.models import FlowRun
-from teams.models import Team
+from teams.models import Membership, Team, User
 from tests.api.conftest import SCHEMA
 
 MONDAYS = {"kind": "weekly", "expression": "MO 08:00", "timezone": "Europe/Paris"}
 DECLARATION = {"flow": "etl_job", "name": "nightly", "entrypoint": "etl.py:etl_job", "parameter_schema": SCHEMA}
+
+
+def test_a_request_that_names_a_team_of_the_callers_acts_for_it(api: APIClient, user: User, team: Team) -> None:
+    other = Team.objects.create(name="ops")
+    declared = {"flow": "etl", "name": "x", "entrypoint": "etl.py:etl", "directory": "/srv", "parameter_schema": SCHEMA}
+    refused = api.post("/api/deployments/", declared, headers={"Orchestrator-Team": "ops"})
+    assert (refused.status_code, refused.data["field"]) == (400, "Orchestrator-Team")
+    membership = Membership.objects.create(user=user, team=other, role="viewer")
+    for name in ("ops", str(other.pk)):
+        refused = api.post("/api/deployments/", declared, headers={"Orchestrator-Team": name})
+        assert (refused.status_code, "editor in team ops" in refused.data["message"]) == (403, True)
+    Membership.objects.filter(pk=membership.pk).update(role="editor")
+    assert api.post("/api/deployments/", declared, headers={"Orchestrator-Team": "ops"}).status_code == 201
+    assert Deployment.objects.get(name="x").team == other
 
 
 def test_declaring_makes_a_deployment_and_again_updates_it(api: APIClient, team: Team) -> None:
@@ -106,7 +120,7 @@ def test_lists_cost_the_same_number_of_queries_for_many_rows(
     for n in range(9):
         api.post(f"/api/deployments/{deployment.id}/duplicate/", {"name": f"copy-{n}"})
 
-    with django_assert_num_queries(3 + 2):  # the token, the teams, the shares; deployments, their schedules
+    with django_assert_num_queries(3 + 2):  # the token, teams, shares; the deployments, their schedules
         found = api.get("/api/deployments/").data["results"]
 
     assert len(found) == 10
