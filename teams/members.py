@@ -99,8 +99,7 @@ def remove_member(team: Team, member: User, *, user: User | None = None) -> None
         sharing.forget(member, team)
         announce_rights([member])
         audit.record(user, "team.remove_member", team, {"member": (member.username, None)})
-    member.__dict__.pop("roles", None)
-    member.__dict__.pop("shares", None)
+    member.forget_rights()
 
 
 def map_group(team: Team, group: str, role: Role | str, *, user: User | None = None) -> GroupMapping:
@@ -205,7 +204,7 @@ def join(user: User, team: Team, role: Role) -> Membership:
     """Make somebody a member in this role, and of the team's group. For verbs, which check and record."""
     membership, _ = Membership.objects.update_or_create(user=user, team=team, defaults={"role": role})
     user.groups.add(group_of(team))
-    user.__dict__.pop("roles", None)
+    user.forget_rights()
     announce_rights([user])
     return membership
 

@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 
 from orchestrator.sdk.ids import uuid7
 from teams.rights import OF_ROLE, Confinement, Level
-from teams.sharing import shares_of
+from teams.sharing import held_by, levels_of
 
 DEFAULT_TEAM = "default"
 
@@ -47,9 +47,14 @@ class User(AbstractUser):
     chosen_team: "UUID | None" = None
 
     @cached_property
+    def _held(self) -> "dict[str, dict[UUID, list[str]]]":
+        """What their rights are made of: roles in teams, and shares; read once for each request (one query)."""
+        return held_by(self)
+
+    @cached_property
     def roles(self) -> "dict[UUID, str]":
-        """The role in each team that this user is a member of; read once for each request (one query)."""
-        return dict(Membership.objects.filter(user=self).order_by("team_id").values_list("team_id", "role"))
+        """The role in each team that this user is a member of, in the order of the teams' ids."""
+        return {team_id: role for team_id, (role,) in sorted(self._held.get("team", {}).items())}
 
     @cached_property
     def team_names(self) -> "dict[UUID, str]":
@@ -69,8 +74,13 @@ class User(AbstractUser):
 
     @cached_property
     def shares(self) -> "dict[str, dict[UUID, Level]]":
-        """The levels at which single objects are shared with this user or their teams, by model and id (one query)."""
-        return shares_of(self)
+        """The levels at which single objects are shared with this user or their teams, by model and id."""
+        return levels_of(self._held)
+
+    def forget_rights(self) -> None:
+        """Have what this user may do read anew: it was changed."""
+        for name in ("_held", "roles", "shares", "team_names"):
+            self.__dict__.pop(name, None)
 
     @property
     def sees_everything(self) -> bool:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
+from django.apps import apps
 from django.db import connection
 from django.db.models import F, Model, QuerySet, Value
 from guardian.shortcuts import assign_perm, remove_perm
@@ -26,33 +27,45 @@ def register(name: str, of_users: type[Model], of_groups: type[Model]) -> None:
     _statement.cache_clear()
 
 
-def shares_of(user: Any) -> dict[str, dict[UUID, Level]]:
-    """Return the levels at which objects are shared with a user or their teams, by model and id (one query)."""
-    found: dict[str, dict[UUID, Level]] = {}
-    if not _tables:
-        return found
+def held_by(user: Any) -> dict[str, dict[UUID, list[str]]]:
+    """Return what a user has, by model and id (one query).
+
+    Roles of teams under `team`, and permissions on what is shared with them or their teams under its model's name.
+    """
     statement, values = _statement(connection.vendor)
     with connection.cursor() as cursor:
         cursor.execute(statement, [user.pk if value == _NOBODY else value for value in values])
         rows = cursor.fetchall()
-    for model, key, codename in rows:
-        level = _LEVELS.get(codename.partition("_")[0], Level.NONE)
-        levels = found.setdefault(model, {})
+    found: dict[str, dict[UUID, list[str]]] = {}
+    for model, key, word in rows:
         id = key if isinstance(key, UUID) else UUID(key)  # SQLite has no such type
-        levels[id] = max(level, levels.get(id, Level.NONE))
+        found.setdefault(model, {}).setdefault(id, []).append(word)
     return found
+
+
+def levels_of(held: dict[str, dict[UUID, list[str]]]) -> dict[str, dict[UUID, Level]]:
+    """Return the levels at which objects are shared, by model and id, of what `held_by` returned."""
+
+    def level(words: list[str]) -> Level:
+        return max(_LEVELS.get(word.partition("_")[0], Level.NONE) for word in words)
+
+    return {
+        model: {key: level(words) for key, words in rows.items()} for model, rows in held.items() if model in _tables
+    }
 
 
 @cache
 def _statement(vendor: str) -> tuple[str, tuple[Any, ...]]:
-    """The query for the shares of `_NOBODY`, written once: nearly every request asks it, and writing it costs 2 ms."""
+    """The query for what `_NOBODY` has, written once: nearly every request asks it, and writing it costs 2 ms."""
+    roles = apps.get_model("teams.Membership")._default_manager.filter(user=_NOBODY).annotate(model=Value("team"))
     parts = []
     for name, (of_users, of_groups) in _tables.items():
         parts += [
             _rows(name, of_users, {"user": _NOBODY}),
             _rows(name, of_groups, {"group__team__memberships__user": _NOBODY}),
         ]
-    statement, values = parts[0].union(*parts[1:], all=True).query.sql_with_params()
+    query = roles.order_by().values_list("model", "team_id", "role").union(*parts, all=True).query
+    statement, values = query.sql_with_params()
     return statement, tuple(values)
 
 

@@ -39,11 +39,12 @@ def gave_up_notice(context: dict[str, Any]) -> dict[str, Any]:
     return {"destinations": list(found.order_by("-paused_at", "id")[:NOTICES]), "now": timezone.now()}
 
 
-@register.inclusion_tag("notifications/_mute_panel.html")
-def mute_panel(deployment: Deployment, now: datetime) -> dict[str, Any]:
+@register.inclusion_tag("notifications/_mute_panel.html", takes_context=True)
+def mute_panel(context: dict[str, Any], deployment: Deployment, now: datetime) -> dict[str, Any]:
     """Say until when a deployment is muted, or offer to mute it (one query)."""
     mute = Mute.objects.filter(deployment=deployment, until__gt=now).select_related("created_by").first()
-    return {"deployment": deployment, "mute": mute, "now": now, "mute_form": MuteForm(), "lengths": MUTES}
+    shown = {"deployment": deployment, "mute": mute, "now": now, "mute_form": MuteForm(), "lengths": MUTES}
+    return {**shown, "reader": context["reader"]}
 
 
 @register.inclusion_tag("notifications/_notified.html")

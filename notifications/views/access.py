@@ -3,12 +3,10 @@
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 
 from notifications.models import Delivery, Destination, Message, Policy
-from teams.acting import acting_team
-from teams.models import Team, User
+from teams.models import User
 
 _UNREAD = tuple(
     f"{path}__{field}"
@@ -23,11 +21,6 @@ _UNREAD = tuple(
     }.items()
     for field in fields
 )
-
-
-def team_of(request: HttpRequest) -> Team:
-    """Return the team that owns what this person makes (at most two queries). Raises Refused."""
-    return acting_team(request)
 
 
 def destinations_in_order() -> Prefetch:

@@ -18,7 +18,8 @@ from notifications.forms import DestinationForm, general, messages_of
 from notifications.models import Delivery, Destination, Message
 from notifications.transports import TRANSPORTS, transport
 from notifications.views import shown_once
-from notifications.views.access import destination_of, team_of
+from notifications.views.access import destination_of
+from teams.acting import acting_team
 from teams.lost_updates import saving
 
 ANSWERS = 10
@@ -39,7 +40,7 @@ def add(request: HttpRequest) -> HttpResponse:
         return _new(request, DestinationForm())
     form = DestinationForm.typed(request.POST)
     try:
-        destination, secret = actions.create_destination(team_of(request), user=request.user, **form.made_of())
+        destination, secret = actions.create_destination(acting_team(request), user=request.user, **form.made_of())
     except ValidationError as error:
         return _new(request, DestinationForm.typed(request.POST, messages_of(error)), status=422)
     shown_once.keep(request, destination, secret)

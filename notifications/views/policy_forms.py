@@ -30,11 +30,12 @@ from notifications.forms import (
 from notifications.models import MAX_LOG_LINES, Destination, Policy
 from notifications.presentation import watched
 from notifications.views import shown_once
-from notifications.views.access import policy_of, team_of
+from notifications.views.access import policy_of
 from notifications.views.deliveries import uuid_of
 from notifications.views.destination_forms import kinds
 from notifications.views.examples import examples
 from runs.zones import common_zones
+from teams.acting import acting_team
 from teams.lost_updates import saving
 from teams.models import Team
 
@@ -48,7 +49,7 @@ _sensitive = sensitive_post_parameters(f"{NEW}address", f"{NEW}secret")
 @_sensitive
 def add(request: HttpRequest) -> HttpResponse:
     """Make a policy, and where wanted a destination along with it."""
-    policy = Policy(team=team_of(request))
+    policy = Policy(team=acting_team(request))
     if request.method != "POST":
         wanted = [value for value in request.GET.getlist("destination") if uuid_of(value)]
         form = PolicyForm(destinations=tuple(wanted), deployments=tuple(request.GET.getlist("deployment")))
@@ -69,7 +70,7 @@ def change(request: HttpRequest, policy_id: UUID) -> HttpResponse:
 @require_POST
 def preview(request: HttpRequest) -> HttpResponse:
     """What the policy that stands in the editor says of a past run; or what is wrong with it."""
-    policy = Policy(team=team_of(request))
+    policy = Policy(team=acting_team(request))
     if id := uuid_of(request.POST.get("policy", "")):
         policy = policy_of(request.user, id)
     context = _preview(request, policy, PolicyForm.typed(request.POST))

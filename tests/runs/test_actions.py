@@ -16,6 +16,7 @@ from flows.schedules import Spec
 from orchestrator.sdk.states import FINAL, StateType
 from runs import actions, claims
 from runs.models import FlowRun, Trigger, Worker
+from teams.actions import create_user
 from teams.models import Team, User
 
 SCHEMA = {
@@ -47,7 +48,8 @@ def deployment(db: None, bells: list[Any], announced: list[Any]) -> Deployment:
 
 @pytest.fixture
 def user(db: None) -> User:
-    return User.objects.create_user("ann")
+    """An editor of the default team."""
+    return create_user("ann")
 
 
 @pytest.fixture
