@@ -6,6 +6,7 @@ import click
 
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
+from orchestrator.cli.numbers import Number
 from orchestrator.cli.options import json_option
 from orchestrator.cli.output import emit_json, moment, table, value
 
@@ -27,7 +28,7 @@ def audit() -> None:
 @click.option("--team", metavar="TEAM", help="In whose log it is.")
 @click.option("--since", metavar="TIME", help="ISO 8601 with its offset: 2026-11-29T00:00Z.")
 @click.option("--until", metavar="TIME", help="Before then.")
-@click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_MOST, show_default=True, help="How many at most.")
+@click.option("--limit", type=Number(1), default=DEFAULT_MOST, show_default=True, help="How many at most.")
 @json_option
 def list_entries(limit: int, name: str | None, as_json: bool, **asked: str | None) -> None:
     """List entries of the audit log, newest first. It takes an administrator of a team, or of the site.
