@@ -103,9 +103,9 @@ class User(AbstractUser):
         if self.confinement.deployment not in (None, names.get("deployment")):
             return Level.NONE
         level = self.level_in(row.service_of_id if isinstance(row, User) else row.team_id)
-        for model, key in names.items():
-            if key is not None and key in self.shares.get(model, {}):
-                level = max(level, self.shares[model][key])
+        if level < self.confinement.most:
+            shared = (self.shares.get(model, {}).get(key, Level.NONE) for model, key in names.items() if key)
+            level = max(level, *shared, Level.NONE)
         return min(level, self.confinement.most)
 
     @classmethod

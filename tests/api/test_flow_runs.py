@@ -15,7 +15,7 @@ from runs.models import Attempt, FlowRun, Log, TaskRun, TaskRunAttempt
 from teams.models import Team
 from tests.api.conftest import RunMaker
 
-AUTHENTICATION = 4  # the token with its user, when it was used, the user's teams, and what is shared with them
+AUTHENTICATION = 3  # the token with its user, when it was used, the roles and shares that the user has
 
 
 def ids(answer: Any) -> list[str]:
