@@ -154,7 +154,7 @@ class MessageAdmin(ReadOnlyAdmin):
 
     list_display = ("title", "destination", "policy", "state", "count", "tries", "last_answer", "created_at", "sent_at")
     list_select_related = ("destination", "policy")
-    list_filter = ("state", "kind", "team")
+    list_filter = ("state", "team", "policy", "destination")
     search_fields = ("destination__name", "policy__name")
     ordering = ("-id",)
     fields = (

@@ -34,7 +34,7 @@ class FlowRunAdmin(ReadOnlyAdmin):
         "name", "flow_row", "deployment_row", "state", "expected_start", "end_time", "task_runs", "page",
     )  # fmt: skip
     list_select_related = ("flow", "deployment__flow")
-    list_filter = ("state_type", "trigger", "team", "queue")
+    list_filter = ("state_type", "team")  # by no other field are they found along an index
     search_fields = ("name__exact",)
     search_help_text = "A run's whole name."
     ordering = ("-expected_start", "-id")

@@ -86,7 +86,7 @@ class UserAdmin(VerbAdmin, DjangoUserAdmin):
     search_fields = ("username", "email", "first_name", "last_name")
     ordering = ("username",)
     filter_horizontal = ()
-    readonly_fields = ("service_of", "last_login", "date_joined", "did", "tokens")
+    readonly_fields = ("is_active", "service_of", "last_login", "date_joined", "did", "tokens")
     inlines = (MembershipInline,)
     fieldsets = (
         (None, {"fields": ("username", "password", "email", "first_name", "last_name", "time_zone")}),
@@ -140,14 +140,11 @@ class UserAdmin(VerbAdmin, DjangoUserAdmin):
     def change(self, row: User, typed: dict[str, Any], user: Any) -> User:
         """Change what was changed, each by its verb."""
         standing = {name: typed.pop(name) for name in ("is_staff", "is_superuser") if name in typed}
-        active = typed.pop("is_active", row.is_active)
         typed.pop("password", None)
         if typed:
             row = actions.change_user(row, user=user, **typed)
         if standing:
             row = actions.set_standing(row, user=user, **standing)
-        if active != row.is_active:
-            (actions.reactivate_user if active else actions.deactivate_user)(row, user=user)
         return row
 
     def save_formset(self, request: HttpRequest, form: ModelForm, formset: Any, change: bool) -> None:

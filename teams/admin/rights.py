@@ -72,6 +72,7 @@ class RightsAdmin(_Rights, ModelAdmin):
         to_add, to_change, to_delete: The level that it takes on a row, or in the team that will own it; None: nobody.
     """
 
+    list_per_page = 50
     show_facets = admin.ShowFacets.NEVER  # counts, a query for each choice
     owner: ClassVar[str] = ""
     for_site: ClassVar[bool] = False
@@ -191,7 +192,6 @@ class ReadOnlyAdmin(RightsAdmin):
     to_add = to_change = to_delete = None
     show_full_result_count = False
     paginator = UncountedPaginator
-    list_per_page = 50
     list_disable_select_all = True  # nobody knows how many there are
 
 

@@ -378,12 +378,18 @@ def test_a_limit_is_made_changed_and_reset(reader: Client, made: dict[str, Any])
 
 def test_people_are_changed_each_thing_by_its_verb(reader: Client, made: dict[str, Any]) -> None:
     ada = User.objects.create_user("ada", email="ada@example.com")
-    form = form_of(reader, ada, first_name="Ada", is_staff="on", is_active="")
+    form = form_of(reader, ada, first_name="Ada", is_staff="on", is_active="")  # is no field
     assert reader.post(address(ada), form).status_code == 302
     ada.refresh_from_db()
-    assert (ada.first_name, ada.is_staff, ada.is_active) == ("Ada", True, False)
+    assert (ada.first_name, ada.is_staff, ada.is_active) == ("Ada", True, True)
     verbs = AuditEntry.objects.order_by("id").values_list("verb", flat=True)
-    assert list(verbs) == ["user.change", "user.set_standing", "user.deactivate"]
+    assert list(verbs) == ["user.change", "user.set_standing"]
+    form = {"action": "deactivate", "_selected_action": [str(ada.pk)]}
+    asked = reader.post(reverse("admin:teams_user_changelist"), form).content.decode()
+    assert "signed out everywhere" in asked
+    assert User.objects.get(pk=ada.pk).is_active
+    reader.post(reverse("admin:teams_user_changelist"), {**form, "post": "yes"})
+    assert not User.objects.get(pk=ada.pk).is_active
 
 
 def test_the_last_administrator_of_the_site_stays_one(reader: Client, made: dict[str, Any]) -> None:
@@ -448,3 +454,11 @@ def test_an_uncounted_list_ends_where_its_rows_do(reader: Client, made: dict[str
     assert (len(first.result_list), page.has_next()) == (50, True)
     assert not first.paginator.page(3).has_next()
     assert reader.get(listed, {"p": "201"}).status_code == 302  # beyond what is read quickly
+
+
+def test_the_audit_log_is_searched_by_verb_and_by_person(reader: Client, made: dict[str, Any]) -> None:
+    deployment = made["deployments"]["flights"]
+    reader.post(reverse("admin:flows_deployment_pause", args=[deployment.pk]), {"post": "yes"})
+    listed = reverse("admin:teams_auditentry_changelist")
+    for term, count in (("deployment.pause", 1), ("deployment.resume", 0), ("admin", 1), ("nobody", 0)):
+        assert len(reader.get(listed, {"q": term}).context["cl"].result_list) == count, term
