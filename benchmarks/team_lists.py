@@ -47,6 +47,17 @@ _RUNS_CALL: Final = [
     {"cursor": "{api_cursor}", "state": "FAILED"},
 ]
 _DELIVERIES: Final = [{"status": status} for status in ("waiting", "held", "sent", "failed", "muted")]
+_AUDIT: Final = [
+    {"user": "somebody"},
+    {"user": "nobody-of-this-name"},
+    {"verb": "deployment.pause"},
+    {"verb": "team"},
+    {"object": "daily/77"},
+    {"object": "no such object"},
+    {"object_type": "flowrun"},
+    {"via": "sso"},
+    {"since": "{since}"},
+]
 #: By the name of a list's address: the queries by which people narrow it.
 QUERIES: Final[dict[str, list[dict[str, str]]]] = {
     "runs": _RUNS_PAGE,
@@ -63,6 +74,8 @@ QUERIES: Final[dict[str, list[dict[str, str]]]] = {
     ],
     "notification-deliveries": _DELIVERIES,
     "api-delivery-list": _DELIVERIES,
+    "audit": _AUDIT,
+    "api-audit-list": _AUDIT,
 }
 #: Pages of one thing that list what belongs to it.
 _INSIDE: Final = (

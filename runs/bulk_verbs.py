@@ -94,7 +94,8 @@ def apply(
     One query for the runs, then the verb's own for each.
     """
     begin = time.monotonic()
-    found = list(_behind(runs, after).select_related("flow", "deployment__flow").newest_first()[: MAX_RUNS + 1])
+    behind = _behind(runs, after).select_related("flow", "deployment__flow")
+    found = list(behind.first_rows("-expected_start", "-id", most=MAX_RUNS + 1))
     outcome = Outcome()
     for position, run in enumerate(found[:MAX_RUNS]):
         try:

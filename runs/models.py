@@ -54,7 +54,13 @@ class FlowRunQuerySet(OwnedQuerySet):
             field: `flow`, `deployment` or `queue`.
             owners: Few of them.
         """
-        ids = list(owners.values_list("pk", "team_id"))
+        return self._of(field, list(owners.values_list("pk", "team_id")))
+
+    def of_owner(self, field: str, owner: Flow | Deployment) -> "FlowRunQuerySet":
+        """Keep the runs of one, which was read before."""
+        return self._of(field, [(owner.pk, owner.team_id)])
+
+    def _of(self, field: str, ids: list[tuple[UUID, UUID]]) -> "FlowRunQuerySet":
         condition = Q(**{field: ids[0][0]}) if len(ids) == 1 else Q(**{f"{field}__in": [id for id, _ in ids]})
         if (reader := self._reader) is None:
             return self.filter(condition)

@@ -34,6 +34,11 @@ def rows(runs: FlowRunQuerySet) -> FlowRunQuerySet:
     )
 
 
+def newest(runs: FlowRunQuerySet, most: int) -> list[FlowRun]:
+    """Return the first rows of a list (one query)."""
+    return list(rows(runs).first_rows("-expected_start", "-id", most=most))
+
+
 _HEAVY_OF_DEPLOYMENT = tuple(
     f"deployment__{name}" for name in ("description", "parameters", "parameter_schema", "declared", "tags")
 )
@@ -216,7 +221,7 @@ def needs_attention(runs: FlowRunQuerySet, now: datetime, most: int) -> list[Flo
     broken = runs.filter(
         ~Exists(again), state_type__in=BROKEN, expected_start__gte=now - timedelta(days=7), parent=None
     )
-    return list(rows(broken).first_rows("-expected_start", "-id", most=most))
+    return newest(broken, most)
 
 
 def running_now(runs: FlowRunQuerySet, most: int) -> list[FlowRun]:

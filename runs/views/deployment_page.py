@@ -57,14 +57,14 @@ class DeploymentPage(LivePage):
     def context(self) -> dict[str, Any]:
         """Six queries."""
         deployment, now, user = self.deployment, self.reader.now, self.reader.user
-        runs = FlowRun.objects.visible_to(user).filter(deployment=deployment)
+        runs = FlowRun.objects.visible_to(user).of_owner("deployment", deployment)
         schedules = deployment.schedules.select_related("calendar").order_by("created_at", "id")
         return {
             "deployment": deployment,
             "schedules": [timetable(schedule, now) for schedule in schedules],
             "strip": reads.strips("deployment", [deployment.id], now, user)[deployment.id],
             "upcoming": reads.up_next(runs, now, NEXT_TIMES),
-            "runs": with_seconds(list(reads.rows(runs.without_upcoming(now)).newest_first()[:RUNS]), now),
+            "runs": with_seconds(reads.newest(runs.without_upcoming(now), RUNS), now),
             "same_deployment": True,
         }
 

@@ -60,13 +60,13 @@ class FlowPage(LivePage):
         """The strip, deployments and runs (seven queries)."""
         now, user = self.reader.now, self.reader.user
         deployments = list(deployment_rows(self.flow.deployments.all())[:DEPLOYMENTS])
-        runs = FlowRun.objects.visible_to(user).filter(flow=self.flow).without_upcoming(now)
+        runs = FlowRun.objects.visible_to(user).of_owner("flow", self.flow).without_upcoming(now)
         return {
             "flow": self.flow,
             "strip": reads.strips("flow", [self.flow.id], now, user)[self.flow.id],
             "deployments": deployments,
             "strips": reads.strips("deployment", [deployment.id for deployment in deployments], now, user),
-            "runs": with_seconds(list(reads.rows(runs).newest_first()[:RUNS]), now),
+            "runs": with_seconds(reads.newest(runs, RUNS), now),
         }
 
 

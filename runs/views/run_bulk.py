@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from runs import bulk_verbs
 from runs.models import FlowRun
-from runs.reads import rows
+from runs.reads import newest
 from runs.views.run_list import chosen_runs
 
 SHOWN: Final = 5  # runs named before it is confirmed
@@ -37,7 +37,7 @@ def bulk(request: HttpRequest, verb: str) -> HttpResponse:
         raise Http404
     query = QueryDict(request.POST.get("query", "") if request.method == "POST" else request.GET.urlencode())
     now = timezone.now()
-    runs = chosen_runs(FlowRun.objects.visible_to(request.user), query, now)
+    runs = chosen_runs(FlowRun.objects.listed_for(request.user), query, now)  # what the list shows
     button, about, past = WORDS[verb]
     context: dict[str, Any] = {
         "verb": verb,
@@ -54,7 +54,7 @@ def bulk(request: HttpRequest, verb: str) -> HttpResponse:
         context |= {
             "number": min(found, bulk_verbs.MAX_COUNT),
             "is_more": found > bulk_verbs.MAX_COUNT,
-            "first": list(rows(runs).newest_first()[:SHOWN]),
+            "first": newest(runs, SHOWN),
             "key": uuid4(),
         }
         return render(request, "runs/run_bulk.html", context)

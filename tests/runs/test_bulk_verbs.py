@@ -32,10 +32,9 @@ def deployment(db: None) -> Deployment:
 def make_run(deployment: Deployment) -> Make:
     def make(state: str = "FAILED", minutes_ago: int = 5, **fields: object) -> FlowRun:
         due = NOW - timedelta(minutes=minutes_ago)
-        values = {"name": "r", "deployment": deployment, "queue": deployment.queue, "attempt": 1, **fields}
+        owned = {"team": deployment.team, "flow": deployment.flow, "deployment": deployment, "queue": deployment.queue}
+        values = {"name": "r", "attempt": 1, **owned, **fields}
         return FlowRun.objects.create(
-            team=deployment.team,
-            flow=deployment.flow,
             state_type=state,
             state_name=state.capitalize(),
             state_time=due,
@@ -167,3 +166,16 @@ def test_the_page_counts_asks_and_goes_on(
     assert "<b>3</b> of 3 deleted. That is all." in last.content.decode()
     assert list(FlowRun.objects.values_list("pk", flat=True)) == [kept.pk]
     assert client.get("/runs/all/shout/", headers={"host": "localhost"}).status_code == 404
+
+
+def test_the_page_means_what_the_list_shows_of_the_team_that_is_looked_at(make_run: Make, client: Client) -> None:
+    make_run("FAILED", 1)
+    other = Team.objects.create(name="other")
+    flow = Flow.objects.create(team=other, name="etl")
+    make_run("FAILED", 2, team=other, flow=flow, deployment=None, queue=None)
+    admin = User.objects.create_superuser("root")
+    client.force_login(admin)
+    address = "/runs/all/cancel/?state=failed"
+    assert "Cancel 2 runs" in client.get(address, headers={"host": "localhost"}).content.decode()
+    client.post("/teams/choose/", {"team": str(other.pk)}, headers={"host": "localhost"})
+    assert "Cancel 1 run" in client.get(address, headers={"host": "localhost"}).content.decode()
