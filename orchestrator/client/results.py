@@ -1,6 +1,6 @@
 """What calls answer. Fields that a newer server adds are left out."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,20 @@ import msgspec
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """An answer's values."""
+
+
+class Named(Result, frozen=True, kw_only=True):
+    """A thing, in short."""
+
+    id: UUID
+    name: str
+
+
+class Flow(Named, frozen=True, kw_only=True):
+    """A flow."""
+
+    description: str
+    created_at: datetime
 
 
 class Schedule(Result, frozen=True, kw_only=True):
@@ -44,6 +58,79 @@ class Deployment(Result, frozen=True, kw_only=True):
     schedules: list[Schedule]
     created_at: datetime
     updated_at: datetime
+
+
+class ScheduledDay(Result, frozen=True, kw_only=True):
+    """A day of a schedule's year: how many runs, and what a calendar does to them."""
+
+    date: date
+    runs: int
+    moved_here: int
+    left_out: int
+    day_off: str | None
+
+
+class SchedulePreview(Result, frozen=True, kw_only=True):
+    """What a schedule would mean."""
+
+    description: str
+    expression: str
+    next_times: list[datetime]
+    year: list[ScheduledDay] | None
+
+
+class Backfill(Result, frozen=True, kw_only=True):
+    """The runs of past times: how many are made, how many were there, and the tag that they have."""
+
+    count: int
+    there: int
+    more_from: datetime | None
+    times: list[datetime]
+    tag: str
+    flow_runs: list[UUID]
+
+
+class Webhook(Result, frozen=True, kw_only=True):
+    """A deployment's webhook, without its address."""
+
+    prefix: str
+    mapping: dict[str, str]
+    created_by: str | None
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+class MadeWebhook(Webhook, frozen=True, kw_only=True):
+    """A webhook as it is answered once, with its address."""
+
+    url: str
+
+
+class DayOff(Result, frozen=True, kw_only=True):
+    """A day off of a calendar."""
+
+    date: date
+    name: str = ""
+
+
+class Calendar(Named, frozen=True, kw_only=True):
+    """A business calendar."""
+
+    description: str
+    country: str
+    subdivision: str
+    weekend: list[str]
+    days_off: list[DayOff]
+    working_days: list[date]
+    created_at: datetime
+    updated_at: datetime
+
+
+class InspectedCalendar(Calendar, frozen=True, kw_only=True):
+    """A calendar with its days off to come, and the deployments that use it."""
+
+    special_days: list[dict[str, str]]
+    used_by: list[str]
 
 
 class RunError(Result, frozen=True, kw_only=True):
@@ -87,6 +174,75 @@ class FlowRunDetail(FlowRun, frozen=True, kw_only=True):
     queue: str | None
 
 
+class TaskRun(Named, frozen=True, kw_only=True):
+    """A task run."""
+
+    task: str
+    state_type: str
+    state_name: str
+    state_message: str
+    error: RunError | None
+    attempt: int
+    max_retries: int
+    created_at: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    next_attempt_at: datetime | None
+    duration_seconds: float | None
+    tags: list[str]
+    inputs: dict[str, list[str]]
+    subflow_run: UUID | None
+    flow_attempt: int
+
+
+class ResourceSample(Result, frozen=True, kw_only=True):
+    """Memory in bytes, and processors in use (1.0: one), at a time of a run."""
+
+    time: datetime
+    attempt: int
+    cpu: float
+    memory_bytes: int
+
+
+class Gate(Result, frozen=True, kw_only=True):
+    """One of the conditions on a run's start, and whether it is met."""
+
+    name: str
+    title: str
+    open: bool
+    blocks: bool
+    sentence: str
+    at: datetime | None
+
+
+class Why(Named, frozen=True, kw_only=True):
+    """Why a run does not start: the answer, and every gate."""
+
+    state_type: str
+    state_name: str
+    waits: bool
+    answer: str
+    blocked_by: str | None
+    gates: list[Gate]
+
+
+class Refusal(Named, frozen=True, kw_only=True):
+    """A run that a bulk verb left alone, and why."""
+
+    reason: str
+
+
+class BulkAnswer(Result, frozen=True, kw_only=True):
+    """What a bulk verb did, or with `dry_run` would do; `next` continues it."""
+
+    count: int = 0
+    more: bool = False
+    done: int = 0
+    refused: list[Refusal] = []
+    made: list[UUID] = []
+    next: str | None = None
+
+
 class Log(Result, frozen=True, kw_only=True):
     """A line of a run's log."""
 
@@ -123,20 +279,35 @@ class ConcurrencyLimit(Result, frozen=True, kw_only=True):
     waiting: int
 
 
-class Token(Result, frozen=True, kw_only=True):
-    """An API token as it is listed: its prefix only."""
+class Worker(Named, frozen=True, kw_only=True):
+    """A worker, and how much goes on there."""
 
-    id: UUID
-    name: str
-    team: str
-    prefix: str
-    scope: str | None = None
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
+    host: str
+    pid: int
+    team: UUID | None
+    queues: list[str]
+    places: int
+    running: int
+    load: float | None
+    alive: bool
+    hears: bool
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None
 
 
-class MadeToken(Token, frozen=True, kw_only=True):
-    """A token as it is answered once, when it is made."""
+class Parts(Result, frozen=True, kw_only=True):
+    """What serves runs: workers, their places, those that hear no bell, and how long the first in line has waited."""
 
-    token: str
+    workers: int
+    places: int
+    deaf: int
+    waiting_seconds: float
+
+
+class Health(Result, frozen=True, kw_only=True):
+    """Whether the server works."""
+
+    status: str
+    version: str
+    parts: Parts | None = None

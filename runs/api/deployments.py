@@ -181,6 +181,7 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Webhoo
         summary="Replace a deployment's schedules",
         request=SpecSerializer(many=True),
         responses=ScheduleSerializer(many=True),
+        filters=False,
     )
     @schedules.mapping.put
     def replace_schedules(self, request: Request, pk: UUID) -> Response:
