@@ -5,6 +5,7 @@ of one run, or of the newest runs that one may see. Log lines and samples of res
 shows them, and a list of all would be read from end to end for any filter.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 from django.contrib import admin
@@ -104,8 +105,13 @@ class FlowRunAdmin(ReadOnlyAdmin):
 
 
 def _state(row: Any) -> SafeString:
-    """A shape, a word and a colour."""
-    look = presentation.look(row.state_type, row.state_name)
+    return _shown(row.state_type, row.state_name)
+
+
+@lru_cache(1_024)
+def _shown(type_: str, name: str) -> SafeString:
+    """A shape, a word and a colour. Kept: a list shows the same few again and again, and a template takes 1 ms."""
+    look = presentation.look(type_, name)
     return render_to_string("_state.html", {"look": look, "word": look.word})
 
 

@@ -192,6 +192,7 @@ class ReadOnlyAdmin(RightsAdmin):
     to_add = to_change = to_delete = None
     show_full_result_count = False
     paginator = UncountedPaginator
+    list_per_page = 30
     list_disable_select_all = True  # nobody knows how many there are
 
 
