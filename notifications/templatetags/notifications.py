@@ -18,6 +18,7 @@ from orchestrator.paging import read_time
 from runs.models import FlowRun
 from runs.presentation import clock
 from runs.templatetags.presentation import moment
+from teams.rights import Level
 
 register = template.Library()
 register.filter("last_answer", presentation.last_answer)
@@ -41,8 +42,10 @@ def gave_up_notice(context: dict[str, Any]) -> dict[str, Any]:
 
 @register.inclusion_tag("notifications/_mute_panel.html", takes_context=True)
 def mute_panel(context: dict[str, Any], deployment: Deployment, now: datetime) -> dict[str, Any]:
-    """Say until when a deployment is muted, or offer to mute it (one query)."""
+    """Say until when a deployment is muted, or offer to mute it to who may (one query)."""
     mute = Mute.objects.filter(deployment=deployment, until__gt=now).select_related("created_by").first()
+    if mute is None and context["reader"].user.level_on(deployment) < Level.EDIT:
+        return {}
     shown = {"deployment": deployment, "mute": mute, "now": now, "mute_form": MuteForm(), "lengths": MUTES}
     return {**shown, "reader": context["reader"]}
 
