@@ -87,6 +87,12 @@ class User(AbstractUser):
         """Whether no row is kept from this user: a site administrator, not by a token for one deployment."""
         return self.is_superuser and self.confinement.deployment is None
 
+    def sees_whole(self, model: str, id: "UUID", team_id: "UUID") -> bool:
+        """Whether this user sees all that belongs to an object of a team, by its model's name and its id."""
+        if self.confinement.deployment is not None:
+            return False
+        return self.is_superuser or team_id in self.roles or id in self.shares.get(model, {})
+
     def level_in(self, team_id: "UUID | None") -> Level:
         """What this user may do with whatever a team owns."""
         role = OF_ROLE.get(self.roles.get(team_id, ""), Level.NONE) if team_id and not self.is_superuser else Level.NONE
