@@ -1,8 +1,9 @@
 """The OpenAPI document is true: whatever is sent, no answer is a fault, and each is one that the document describes.
 
-`API_CASES=10000` sends so many requests instead of some 2,000 (ten minutes instead of two on two busy cores).
+`API_CASES=10000` sends so many requests instead of 2,000 (ten minutes instead of two on two busy cores).
 """
 
+import math
 import os
 
 import pytest
@@ -11,6 +12,7 @@ from orchestrator.wsgi import application
 from tests.api import fuzzing
 
 CASES = int(os.environ.get("API_CASES", "2000"))
+SPARE = 1.05  # some operations have fewer different requests than their part
 GROUPS = (
     "audit", "calendars", "concurrency-limits", "deliveries", "deployments", "destinations", "flow-runs", "flows",
     "health", "ingest", "mutes", "notification-policies", "schedules", "service-accounts", "shares",
@@ -38,7 +40,7 @@ def test_every_answer_is_described(document: object, group: str) -> None:
     with fuzzing.kept_connection():
         stage = fuzzing.set_stage()
         for operation in fuzzing.operations(document, group):
-            tried = fuzzing.tried(operation, stage, application, -(-CASES // whole))
+            tried = fuzzing.tried(operation, stage, application, math.ceil(CASES * SPARE / whole))
             assert tried
             sent[operation.label] = tried
 
@@ -47,4 +49,4 @@ def test_as_many_requests_were_sent_as_said() -> None:
     if len(sent) < len(GROUPS):
         pytest.skip("only some groups were tried")
     print(f"{sum(sent.values()):,} requests of {len(sent)} operations")
-    assert sum(sent.values()) >= CASES * 0.9, "some operations have fewer different requests than their part"
+    assert sum(sent.values()) >= CASES
