@@ -41,7 +41,7 @@ def telling(typical: Site) -> Site:
 
 
 @pytest.fixture
-def complaints(page: Page) -> list[str]:
+def console(page: Page) -> list[str]:
     """What the console says that is wrong."""
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type in {"error", "warning"} else None)
@@ -51,10 +51,10 @@ def complaints(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_and_nothing_overflows(
-    signed_in: Page, telling: Site, complaints: list[str], scheme: str
+    signed_in: Page, telling: Site, console: list[str], scheme: str
 ) -> None:
     signed_in.emulate_media(color_scheme=scheme)
-    complaints.clear()
+    console.clear()
     for address in addresses(telling):
         signed_in.set_viewport_size({"width": 1280, "height": 900})
         open_page(signed_in, telling, address)
@@ -64,7 +64,7 @@ def test_axe_finds_nothing_and_nothing_overflows(
         signed_in.set_viewport_size({"width": 320, "height": 700})
         width = signed_in.evaluate("document.documentElement.scrollWidth")
         assert width <= 320, f"{address} is {width} px wide"
-    assert complaints == []
+    assert console == []
 
 
 def test_overfull_pages_fit(signed_in: Page, telling: Site) -> None:
@@ -83,11 +83,11 @@ def test_overfull_pages_fit(signed_in: Page, telling: Site) -> None:
 
 
 def test_a_policy_is_made_previewed_and_tested(
-    signed_in: Page, typical: Site, receiver: Receiver, complaints: list[str]
+    signed_in: Page, typical: Site, receiver: Receiver, console: list[str]
 ) -> None:
     receiver.reply = Reply(404, b"no_service")
     page = signed_in
-    complaints.clear()
+    console.clear()
     open_page(page, typical, NEW)
     preview = page.locator("#preview")
     expect(preview).to_contain_text("entered a failed state at")
@@ -110,7 +110,7 @@ def test_a_policy_is_made_previewed_and_tested(
     expect(page.locator("#answers")).to_contain_text("404 no_service")
     assert len(receiver.received) == 1
     assert Policy.objects.get().destinations.count() == 1
-    assert complaints == []
+    assert console == []
 
 
 def test_only_the_fields_of_the_chosen_kind_are_shown(signed_in: Page, typical: Site) -> None:
