@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator import site
 from orchestrator.drill import evidence, faults, pushing
 from orchestrator.drill.faults import Target
+from orchestrator.drill.patience import Patience
 from orchestrator.drill.services import DrillError
 from orchestrator.drill.stage import EMBEDDED, READY_SECONDS, Stage
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 0.1
 PROGRESS_SECONDS: Final = 5.0
-STILL_SECONDS: Final = 90.0  # without any progress after the faults: what is left is stuck
 SHOWN: Final = 20
 SHOWN_LATE: Final = 3
 
@@ -166,18 +166,18 @@ class Drill:
 
     def _await_end(self, left: Callable[[], int]) -> None:
         """Wait until nothing is left, or nothing has changed for long."""
-        fewest, changed = sys.maxsize, time.monotonic()
-        said = 0.0
-        while time.monotonic() - changed < STILL_SECONDS:
-            if (count := self._counted(left)) is not None:
-                if not count:
-                    return
-                if count < fewest:
-                    fewest, changed = count, time.monotonic()
-                if time.monotonic() - said > PROGRESS_SECONDS:
-                    said = time.monotonic()
-                    self._note(f"          {count} left")
-            self._look_until(time.monotonic() + 0.5)
+        patience, said = Patience(ended=time.monotonic()), 0.0
+        while not patience.is_out(now := time.monotonic()):
+            if (count := self._counted(left)) == 0:
+                return
+            patience.look(now, count, evidence.size(self._stage.evidence))
+            if count is not None and now - said > PROGRESS_SECONDS:
+                said = now
+                self._note(f"          {count} left")
+            self._look_until(now + 0.5)
+        if patience.is_busy:
+            self._say("Runs were at work to the end, yet too slow, or in vain. If the machine had other work to do,")
+            self._say("hold the drill again without; --runs makes a smaller one.")
 
     def _counted(self, left: Callable[[], int]) -> int | None:
         from django.db import DatabaseError, connection  # Django is set up by now

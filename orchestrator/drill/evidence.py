@@ -3,6 +3,7 @@ and which tasks they knew to be finished."""
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -72,6 +73,11 @@ def read(folder: Path, logs: Path) -> Evidence:
     for path in logs.glob("*.log"):
         evidence.confessed |= set(_NOT_RECORDING.findall(path.read_text(errors="replace")))
     return evidence
+
+
+def size(folder: Path) -> int:
+    """Return how many bytes have been written in all: it grows as long as any run is at work."""
+    return sum(entry.stat().st_size for entry in os.scandir(folder))
 
 
 def _lines(path: Path) -> Iterator[dict]:
