@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from benchmarks.callers import Caller, Credentials
 from benchmarks.dispatch import number, postgres
@@ -75,8 +75,7 @@ def _lists(site: Site, rounds: int, size: dict[str, int]) -> Iterator[Row]:
         each = {address: percentile(values, 95) for address, values in again.items()}
         slowest = max(each, key=lambda address: each[address])
         middle = percentile([value for values in first.values() for value in values], 50)
-        path, _, query = slowest.partition("?")
-        note = f"{path}{'?…' if query else ''} of {len(addresses)}; median of all {middle:.0f} ms"
+        note = f"{unquote(slowest)[:48]} of {len(addresses)}; median of all {middle:.0f} ms"
         what = f"slowest list of {size['runs']:,} runs for {who}, p95"
         yield Row(what, "ms", (each[slowest],), Bound(150), note)
 

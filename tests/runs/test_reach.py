@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from flows.models import Deployment, Flow, WorkQueue
 from orchestrator.sdk.states import StateType
+from runs import models
 from runs.models import FlowRun, FlowRunQuerySet
 from runs.views import keyset
 from runs.views.run_list import narrowed
@@ -111,6 +112,14 @@ def test_owners_of_the_same_name_in_other_teams_are_left_out(member: User) -> No
     assert read_to_the_end(runs.of_owners("queue", WorkQueue.objects.filter(name="default"))) == naive(member)
     others = Deployment.objects.filter(team__name="others")
     assert read_to_the_end(runs.of_owners("deployment", others)) == []
+
+
+def test_owners_of_one_name_in_many_teams_are_all_found(member: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "LOOKED_AT", 30)
+    monkeypatch.setattr(models, "MANY_OWNERS", 3)
+    runs = FlowRun.objects.visible_to(User.objects.create_superuser("root"))
+    found = read_to_the_end(runs.of_owners("queue", WorkQueue.objects.filter(name="default")))
+    assert len(found) == len(set(found)) == 4 * A_TEAM
 
 
 def test_two_owners_narrow_together(member: User) -> None:
