@@ -26,7 +26,9 @@ from flows.models import (
 from flows.parameters import check_parameters, missing_parameters
 from flows.schedules import Spec
 from flows.time_limits import check_time_limits
+from teams import audit
 from teams.models import Team, User
+from teams.rights import Level, require
 
 # Fields that a declaration and a person may both set, compared as a whole.
 SHARED = (
@@ -60,7 +62,7 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
     with transaction.atomic():
         deployment = locked_deployment(deployment)
         for name, value in changes.items():
-            setattr(deployment, name, queue_named(deployment.team, value) if name == "queue" else value)
+            setattr(deployment, name, queue_named(deployment.team, value, user) if name == "queue" else value)
         check_texts({name: value for name, value in changes.items() if name in LENGTHS})
         deployment.tags = checked_tags(deployment.tags)
         check_limit(deployment.limit)
@@ -316,12 +318,18 @@ def locked_deployment(deployment: Deployment) -> Deployment:
     return locked.select_related("flow", "team", "queue").get(pk=deployment.pk)
 
 
-def queue_named(team: Team, queue: Any) -> WorkQueue:
-    """The team's queue of this name, made when it is missing."""
+def queue_named(team: Team, queue: Any, user: User | None = None) -> WorkQueue:
+    """The team's queue of this name, made when it is missing. Raises Refused where the user may not make one."""
     if isinstance(queue, WorkQueue):
         if queue.team_id != team.pk:
             raise ValidationError({"queue": f"The queue “{queue.name}” is of another team than {team}."})
         return queue
     if not isinstance(queue, str) or not queue.strip() or len(queue) > 100:
         raise ValidationError({"queue": "Write the name of a work queue, 1 to 100 characters."})
-    return WorkQueue.objects.get_or_create(team=team, name=queue.strip())[0]
+    found = WorkQueue.objects.filter(team=team, name=queue.strip()).first()
+    if found is None:
+        require(user, Level.EDIT, team)
+        found, is_new = WorkQueue.objects.get_or_create(team=team, name=queue.strip())
+        if is_new and user is not None:
+            audit.record(user, "work_queue.create", found)
+    return found

@@ -102,7 +102,7 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
         deployment, is_new = _get_or_make(team, user, declaration)
         before = _state_of(deployment)
         declared = {} if is_new else {**_ALWAYS_DECLARED, **deployment.declared}
-        _take_fields(deployment, declared, declaration)
+        _take_fields(deployment, declared, declaration, user)
         deployment.parameters = _merged_parameters(deployment, declared.get("parameters", {}), declaration)
         check_values(deployment)
         specs = _merged_schedules(declared, declaration)
@@ -176,7 +176,7 @@ def _get_or_make(team: Team, user: User | None, declaration: Declaration) -> tup
             "team": team,
             "created_by": user,
             "entrypoint": declaration.entrypoint,
-            "queue": queue_named(team, declaration.queue),
+            "queue": queue_named(team, declaration.queue, user),
         },
     )
     return locked_deployment(deployment), is_new
@@ -190,12 +190,12 @@ def _state_of(deployment: Deployment) -> dict[str, Any]:
     return {**shared, **own, "queue": deployment.queue.name, "schedules": schedules}
 
 
-def _take_fields(deployment: Deployment, declared: dict[str, Any], declaration: Declaration) -> None:
+def _take_fields(deployment: Deployment, declared: dict[str, Any], declaration: Declaration, user: User | None) -> None:
     """Set the fields that the author changed since the last declaration."""
     said = declaration.as_json()
     for name in SHARED:
         if name not in declared or said[name] != declared[name]:
-            value = queue_named(deployment.team, said[name]) if name == "queue" else said[name]
+            value = queue_named(deployment.team, said[name], user) if name == "queue" else said[name]
             setattr(deployment, name, checked_tags(value) if name == "tags" else value)
     deployment.parameter_schema = dict(declaration.parameter_schema)
 

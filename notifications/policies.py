@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from notifications import composing
 from notifications.destinations import drop_waiting, free_names, send_now, tested
@@ -156,10 +157,13 @@ def test_policy(
     ]
 
 
-def matching_run(policy: Policy) -> FlowRun | None:
+def matching_run(policy: Policy, runs: "QuerySet[FlowRun] | None" = None) -> FlowRun | None:
     """Return the newest run that a policy, which may be unsaved, would tell of; None where there is none.
 
     Of its team's newest runs in a suitable state, `_LOOKED_AT` are looked at (two queries).
+
+    Args:
+        runs: Those to look among, such as what the asker may see; all without it.
     """
     states = {type_ for type_, event in OF_ENDING.items() if event in policy.events}
     if Event.RECOVERED in policy.events:
@@ -168,7 +172,8 @@ def matching_run(policy: Policy) -> FlowRun | None:
         states.add(StateType.RUNNING)
     if Event.LATE in policy.events:
         states.add(StateType.SCHEDULED)
-    newest = FlowRun.objects.filter(team=policy.team_id, state_type__in=sorted(states)).newest_first()
+    among: Any = FlowRun.objects.all() if runs is None else runs
+    newest = among.filter(team=policy.team_id, state_type__in=sorted(states)).newest_first()
     ids = list(newest.values_list("id", flat=True)[:_LOOKED_AT])
     rule, described = rule_of(policy), subjects(ids)
     for id in ids:

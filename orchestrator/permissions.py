@@ -51,6 +51,7 @@ SEE: Final = Need(Level.READ, Of.ROW)
 RUN: Final = Need(Level.RUN, Of.ROW)
 EDIT: Final = Need(Level.EDIT, Of.ROW)
 ADMIN: Final = Need(Level.ADMIN, Of.ROW)
+READ_IN: Final = Need(Level.READ, Of.TEAM)
 RUN_IN: Final = Need(Level.RUN, Of.TEAM)
 EDIT_IN: Final = Need(Level.EDIT, Of.TEAM)
 ADMIN_IN: Final = Need(Level.ADMIN, Of.TEAM)
@@ -213,9 +214,9 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-docs": _look(SIGNED_IN),
     "api-ingest": _verb(Need(Level.RUN, Of.TEAM, run_token=True, by_token=True)),
     "api-slots": _verb(_also_runs(RUN_IN)),
-    "api-slot-tags": _look(_also_runs(SIGNED_IN)),
+    "api-slot-tags": _look(_also_runs(READ_IN)),
     "api-slot-stream": _look(_also_runs(SIGNED_IN)),
-    "api-slot": {"DELETE": _also_runs(SIGNED_IN)},
+    "api-slot": {"DELETE": _also_runs(SIGNED_IN)},  # of the run that holds it: an operator
     "api-flow-runs-bulk": _verb(SIGNED_IN),
     "api-flow-run-list": _look(_also_runs(SIGNED_IN)),
     "api-flow-run-detail": {"GET": _also_runs(SEE), "DELETE": EDIT},
@@ -239,7 +240,7 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-deployment-webhook": {"GET": SEE, "POST": EDIT, "PATCH": EDIT, "DELETE": EDIT},
     "api-deployment-rotate-webhook": _verb(EDIT),
     "api-deployment-schedules": {"GET": SEE, "PUT": EDIT, "POST": EDIT},
-    "api-schedule-preview": _verb(SIGNED_IN),
+    "api-schedule-preview": _verb(READ_IN),
     "api-schedule-detail": {"GET": SEE, "PATCH": EDIT, "DELETE": EDIT},
     "api-calendar-list": {"GET": SIGNED_IN, "POST": EDIT_IN},
     "api-calendar-detail": {"GET": SEE, "PATCH": EDIT, "DELETE": EDIT},
@@ -280,7 +281,7 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-share-list": {"GET": SIGNED_IN, "POST": ADMIN_SOMEWHERE},
     "api-share-detail": {"DELETE": ADMIN_BY_VERB},
     "api-notification-policy-list": {"GET": SIGNED_IN, "POST": EDIT_IN},
-    "api-notification-policy-preview": _verb(SIGNED_IN),
+    "api-notification-policy-preview": _verb(READ_IN),
     "api-notification-policy-detail": {"GET": SEE, "PATCH": EDIT, "DELETE": EDIT},
     "api-notification-policy-pause": _verb(EDIT),
     "api-notification-policy-resume": _verb(EDIT),

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.cache import cache
 from rest_framework.throttling import BaseThrottle
 
+from teams.addresses import client_address
 from teams.authentication import IN_PROCESS
 
 
@@ -66,4 +67,4 @@ def _caller(request: Any) -> str:
         return f"{type(request.auth).__name__}:{request.auth.pk}"
     if request.user is not None and request.user.is_authenticated:
         return f"user:{request.user.pk}"
-    return f"address:{request.META.get('REMOTE_ADDR', '')}"
+    return f"address:{client_address(request)}"

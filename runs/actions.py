@@ -29,7 +29,7 @@ from runs.clock import database_now
 from runs.endings import settle
 from runs.models import FlowRun, Trigger
 from teams.models import Team, User
-from teams.rights import Level
+from teams.rights import Level, require
 from teams.verbs import verb
 
 CONFLICT = "conflict"  # the code of a ValidationError about the state that a run is in
@@ -302,7 +302,11 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
 def duplicate_deployment(
     deployment: Deployment, *, name: str, parameters: Mapping[str, Any] | None = None, user: User | None = None
 ) -> Deployment:
-    """Make a deployment like this one under another name; its schedules are copied, inactive."""
+    """Make a deployment like this one under another name; its schedules are copied, inactive.
+
+    The new one is not shared as this one is: it takes the role editor on the flow, too.
+    """
+    require(user, Level.EDIT, deployment.flow)
     return flow_actions.duplicate_deployment(deployment, name=name, parameters=parameters, user=user)
 
 

@@ -9,9 +9,10 @@ from rest_framework.request import Request
 
 from orchestrator.rest import TEAM
 from teams.models import ApiToken, Membership, Team, User
-from teams.rights import Refused
+from teams.rights import Confinement, Refused
 
 _CHOSEN = "team"
+_NONE = Confinement()
 
 
 def acting_team(request: Request | HttpRequest) -> Team:
@@ -21,8 +22,10 @@ def acting_team(request: Request | HttpRequest) -> Team:
     the first one that they joined. A superuser without a team acts for the default one. At most two queries.
 
     Raises:
-        Refused: The user is in no team, or has left the token's.
+        Refused: The user is in no team, or has left the token's; the token is for one deployment.
     """
+    if getattr(request.user, "confinement", _NONE).deployment is not None:
+        raise Refused("This token is for one deployment, its flow and their runs. This takes one without --deployment.")
     if (chosen := getattr(request.user, "chosen_team", None)) and (team := Team.objects.filter(pk=chosen).first()):
         return team
     token = getattr(request, "auth", None)

@@ -51,6 +51,8 @@ def create_user(
     require(user, Level.ADMIN, team)
     if role not in Role.values:
         raise ValidationError({"role": f"There is no role {role!r}; there are: {', '.join(Role.values)}."})
+    if not administers_site(user):
+        people.check_name(username)
     person = User(username=username, email=email, is_staff=is_admin, is_superuser=is_admin)
     if password is None:
         person.set_unusable_password()

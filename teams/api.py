@@ -152,11 +152,12 @@ class ApiTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewS
         seconds = asked.get("expires_in")
         owner = person_named(request, asked["user"]) if "user" in asked else request.user
         deployment = shared_row(request, "deployment", asked["deployment"]) if asked.get("deployment") else None
+        is_own = owner == request.user and deployment is None and request.user.confinement.deployment is None
         token, secret = actions.create_token(
             asked["name"],
             owner,
             user=request.user,
-            team=acting_team(request) if owner == request.user and deployment is None else None,
+            team=acting_team(request) if is_own else None,
             scope=asked.get("scope"),
             deployment=deployment,
             expires_at=timezone.now() + timedelta(seconds=seconds) if seconds else None,

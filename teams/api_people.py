@@ -110,12 +110,16 @@ class UserFilter(filters.FilterSet):
     """Narrows the list of people."""
 
     username = filters.CharFilter(help_text="The whole user name.")
-    team = filters.CharFilter(field_name="memberships__team__name", help_text="The name of a team they are in.")
+    team = filters.CharFilter(method="by_team", help_text="The name of a team they are in, which the caller may see.")
     is_active = filters.BooleanFilter(help_text="Whether they may sign in.")
 
     class Meta:
         model = User
         fields = ("username", "team", "is_active")
+
+    def by_team(self, people: QuerySet[User], _field: str, name: str) -> QuerySet[User]:
+        """Keep the members of a team that the caller may see."""
+        return people.filter(memberships__team__in=Team.objects.visible_to(self.request.user).filter(name=name))
 
 
 class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSet):

@@ -85,6 +85,7 @@ class ShareViewSet(ApiView, viewsets.ViewSet):
         """At a level, in place of the one before."""
         asked = valid(NewShareSerializer, request.data)
         row = _row(request, {kind: asked[kind] for kind in sharing.names() if kind in asked})
+        require(request.user, Level.ADMIN, row.team)  # before whoever asks learns who there is
         holder = shares.holder_named(asked.get("user", ""), asked.get("team", ""))
         shares.share_with(row, holder, asked["level"], user=request.user)
         made = next(one for one in shares.shares_on(row) if one["holder"] == holder)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from teams import audit, sharing
 from teams.live import announce_rights
-from teams.models import GroupMapping, Invitation, Membership, Role, Team, User, fingerprint
+from teams.models import DEFAULT_TEAM, GroupMapping, Invitation, Membership, Role, Team, User, fingerprint
 from teams.rights import Confinement, Level, require, require_site
 
 INVITATION_LIFETIME: Final = timedelta(days=7)
@@ -46,6 +46,9 @@ def rename_team(team: Team, name: str, *, user: User | None = None) -> Team:
     """Call a team otherwise. Raises ValidationError (`name`), Refused."""
     require(user, Level.ADMIN, team)
     before, team.name = team.name, name.strip()
+    if before != team.name and DEFAULT_TEAM in {before, team.name}:
+        team.name = before
+        raise ValidationError({"name": f"The team “{DEFAULT_TEAM}” keeps its name: what names no team belongs to it."})
     team.full_clean()
     if before != team.name:
         with transaction.atomic():
@@ -142,7 +145,7 @@ def invite(team: Team, role: Role | str, *, email: str = "", user: User | None =
     code = secrets.token_urlsafe(32)
     invitation = Invitation(
         team=team, role=role, email=email.strip(), digest=fingerprint(code), created_by=user,
-        expires_at=timezone.now() + INVITATION_LIFETIME,
+        expires_at=min(filter(None, (timezone.now() + INVITATION_LIFETIME, user and user.confinement.until))),
     )  # fmt: skip
     invitation.full_clean(exclude=["created_by"])  # the site itself may invite
     with transaction.atomic():
@@ -161,12 +164,16 @@ def revoke_invitation(invitation: Invitation, *, user: User | None = None) -> No
 
 
 def open_invitation(code: str) -> Invitation | None:
-    """Return the invitation of a link with its team, as long as it can be redeemed."""
-    return (
-        Invitation.objects.filter(digest=fingerprint(code), accepted_at=None, expires_at__gt=timezone.now())
-        .select_related("team")
-        .first()
-    )
+    """Return the invitation of a link with its team, as long as it can be redeemed.
+
+    It holds only as long as whoever made it might still make it.
+    """
+    usable = Invitation.objects.filter(digest=fingerprint(code), accepted_at=None, expires_at__gt=timezone.now())
+    invitation = usable.select_related("team", "created_by").first()
+    inviter = invitation and invitation.created_by
+    if inviter is not None and not (inviter.is_active and inviter.level_on(invitation.team) >= Level.ADMIN):
+        return None
+    return invitation
 
 
 def accept(code: str, user: User) -> Membership:

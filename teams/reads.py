@@ -30,8 +30,10 @@ def tokens_for(user: User) -> "QuerySet[ApiToken]":
     """A user's own tokens, those of service accounts of teams that they administer; all for a site administrator."""
     if administers_site(user):
         return ApiToken.objects.all()
+    if user.confinement.deployment is not None:
+        return ApiToken.objects.filter(user=user, deployment=user.confinement.deployment)
     allowed = Q(user=user)
-    if user.confinement.deployment is None and user.confinement.most >= Level.ADMIN:
+    if user.confinement.most >= Level.ADMIN:
         allowed |= Q(user__service_of__in=user.admin_team_ids)
     return ApiToken.objects.filter(allowed)
 

@@ -45,7 +45,7 @@ class Confinement:
     Attributes:
         most: The highest level that is left.
         deployment: Only this deployment, its flow and its runs are there at all; None: everything of the user's.
-        until: When the token expires; None: never. What is made with it does not outlive it.
+        until: When the token expires; None: never. Tokens and invitations that are made with it do not outlive it.
     """
 
     most: Level = Level.ADMIN

@@ -6,6 +6,7 @@ an invitation does too, and whoever has something by a share must not pass it on
 
 from typing import Any, Final
 
+from allauth.account.models import EmailAddress
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -59,19 +60,22 @@ def holder_named(person: str = "", team: str = "") -> User | Team:
 
 
 def person_named(text: str) -> User:
-    """Return the active person or service account of this user name, or else e-mail address.
+    """Return the active person or service account of this user name, or else of this e-mail address.
+
+    Only an address that is known to be somebody's counts: anybody may write any address into their own profile.
 
     Raises:
-        ValidationError: `user`: there is none, or several have that address.
+        ValidationError: `user`: there is none.
     """
     text = text.strip()
     active = User.objects.filter(is_active=True)
     person = active.filter(username=text).first()
     if person is None and "@" in text:
-        several = list(active.filter(email__iexact=text)[:2])
-        person = several[0] if len(several) == 1 else None
+        proven = EmailAddress.objects.filter(email=text.lower(), verified=True)
+        person = active.filter(pk__in=proven.values("user")).first()
     if person is None:
-        raise ValidationError({"user": f"There is no user {text!r}."})
+        hint = " with an address that is known to be theirs. Write the user name" if "@" in text else ""
+        raise ValidationError({"user": f"There is no user {text!r}{hint}."})
     return person
 
 

@@ -135,7 +135,7 @@ class PolicyViewSet(OwnedViewSet):
         policy = self._policy(asked.pop("policy", None))
         for name, value in asked.items():
             setattr(policy, name, checked(name, value, policy.team, getattr(policy, name)))
-        run = self._run(run_id) if run_id else actions.matching_run(policy)
+        run = self._run(run_id) if run_id else actions.matching_run(policy, visible_flow_runs(request))
         return Response(of_content(composing.preview(policy, run)))
 
     def _policy(self, found: UUID | None) -> Policy:

@@ -14,6 +14,8 @@ from rest_framework.response import Response
 from orchestrator.api_views import ApiView
 from orchestrator.bodies import read_bounded
 from orchestrator.sdk.states import StateType
+from runs import bounds
+from runs.api.access import visible_flow_runs
 from runs.authentication import FactTokenAuthentication
 from runs.clock import database_now
 from runs.ingest import MAX_REQUEST_BYTES, Outcome, ingest, parse_batch
@@ -67,6 +69,7 @@ class IngestView(ApiView):
             batch = parse_batch(request.data)
             if isinstance(request.auth, Attempt):
                 run = request.auth.flow_run
+                _check_journal(request, batch.header.journal)
                 outcome = ingest(batch, team=run.team, within=run.pk)
             else:
                 outcome = ingest(batch, team=acting_team(request))
@@ -78,6 +81,19 @@ class IngestView(ApiView):
 
 def _answer(outcome: Outcome) -> dict[str, int]:
     return {name: getattr(outcome, name) for name in ("sequence", "taken", "repeated", "rejected")}
+
+
+def _check_journal(request: Request, journal: str) -> None:
+    """Raise UnusableBatch where a run's token brings the journal of a run that it may not speak of.
+
+    A query where it is not the journal of the token's own attempt.
+    """
+    if str(request.auth.journal) == journal:
+        return
+    others = Attempt.objects.filter(journal=bounds.uuid_hex(journal) or request.auth.journal)
+    others = others.exclude(flow_run__in=visible_flow_runs(request))
+    if others.exists():
+        raise UnusableBatch(f"Journal {journal} belongs to another run.")
 
 
 def _keep_alive(journal: str) -> None:

@@ -14,10 +14,11 @@ from orchestrator.bodies import StrictSerializer
 from orchestrator.problems import Conflict
 from runs import slots
 from runs.api.access import visible_flow_runs
-from runs.models import Attempt, ConcurrencyLimit, FlowRun
+from runs.models import Attempt, ConcurrencyLimit, FlowRun, Slot
 from runs.slots import Ask, RunEnded, UnknownRun
 from teams.acting import acting_team
 from teams.models import Team
+from teams.rights import Level, require
 
 _MAX_TAGS = 1_000
 _MAX_NUMBER = 2**31 - 1
@@ -112,8 +113,11 @@ class SlotView(ApiView):
 
     @extend_schema(summary="Give a task run's slots back, or stop waiting for them", responses={204: None})
     def delete(self, request: Request, task_run: UUID) -> Response:
-        """Grant them to the next. Nothing to give back is fine."""
-        slots.give_back(task_run, visible_flow_runs(request))
+        """Grant them to the next. Nothing to give back is fine; for a person it takes the role operator on its run."""
+        runs = visible_flow_runs(request)
+        for slot in Slot.objects.filter(task_run=task_run, flow_run__in=runs).select_related("flow_run__team"):
+            _require_speaking_for(request, slot.flow_run)
+        slots.give_back(task_run, runs)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -159,9 +163,16 @@ def _team_of(request: Request, run_id: UUID) -> Team:
     own = request.auth.flow_run if isinstance(request.auth, Attempt) else None
     if own is not None and own.pk == run_id:
         return own.team
-    run = FlowRun.objects.select_related("team").only("team").filter(pk=run_id).first()
+    run = FlowRun.objects.select_related("team").only("team", "flow", "deployment").filter(pk=run_id).first()
     if run is None:
         return _own_team(request)
     if not visible_flow_runs(request).filter(pk=run_id).exists():
         raise exceptions.NotFound("There is none with this id that you may see.")
+    _require_speaking_for(request, run)
     return run.team
+
+
+def _require_speaking_for(request: Request, run: FlowRun) -> None:
+    """Raise Refused unless the caller may act for a run that they see: as an operator, or by the run's own token."""
+    if not isinstance(request.auth, Attempt):
+        require(request.user, Level.RUN, run)

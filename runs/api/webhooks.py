@@ -3,6 +3,7 @@
 from hashlib import sha256
 from typing import Any, Final
 
+from django.db import transaction
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -18,6 +19,7 @@ from orchestrator.bodies import BoundedJSONParser, ReadSerializer, StrictSeriali
 from orchestrator.links import absolute_page
 from runs import actions
 from runs.models import Trigger
+from teams import audit
 
 MAX_BODY_BYTES: Final = 512 * 1024  # as much as parameters may be
 #: Headers in which senders name a delivery, which they send again where they heard no answer.
@@ -130,12 +132,15 @@ class HookView(ApiView):
         webhook = webhooks.webhook_of(secret)
         if webhook is None:
             raise Http404("There is no such webhook.")
-        run, created = actions.create_flow_run(
-            webhook.deployment,
-            parameters=webhooks.parameters_of(webhook.mapping, request.data),
-            trigger=Trigger.API,
-            idempotency_key=_key(webhook, request),
-        )
+        with transaction.atomic():
+            run, created = actions.create_flow_run(
+                webhook.deployment,
+                parameters=webhooks.parameters_of(webhook.mapping, request.data),
+                trigger=Trigger.API,
+                idempotency_key=_key(webhook, request),
+            )
+            if created:
+                audit.record(f"webhook {webhook.prefix}…", "flow_run.create", run)
         headers = {} if created else {"Idempotency-Replayed": "true"}
         return Response({"id": str(run.pk), "name": run.name}, status=status.HTTP_202_ACCEPTED, headers=headers)
 

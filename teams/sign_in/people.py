@@ -6,15 +6,16 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from teams import audit
-from teams.models import User
+from teams.models import ApiToken, SignInLink, User
 
 
 def new_user(username: str, *, password: str, email: str = "") -> User:
     """Make a user who is in no team yet. That the address is theirs is not known.
 
     Raises:
-        ValidationError: By `username` or `password`.
+        ValidationError: By `username` (also for one with an @) or `password`.
     """
+    check_name(username)
     person = User(username=username, email=email.strip().lower())
     try:
         validate_password(password, person)
@@ -30,6 +31,12 @@ def new_user(username: str, *, password: str, email: str = "") -> User:
     except IntegrityError:  # another request was first
         raise ValidationError({"username": "A user with that username already exists."}) from None
     return person
+
+
+def check_name(username: str) -> None:
+    """Raise ValidationError (`username`) for a user name that could be taken for somebody's address."""
+    if "@" in username:
+        raise ValidationError({"username": "Leave @ out: a user name is no e-mail address."})
 
 
 def set_profile(person: User, *, first_name: str, last_name: str, email: str) -> User:
@@ -67,3 +74,18 @@ def keep_email(person: User, is_proven: bool) -> None:
         email = person.email.lower()
         is_proven = is_proven and not EmailAddress.objects.filter(email=email, verified=True).exists()
         EmailAddress.objects.create(user=person, email=email, verified=is_proven, primary=True)
+
+
+def prove_email(person: User) -> None:
+    """Note that a person's address is theirs: they came by a link that was mailed to it.
+
+    The first time, tokens and sign-in links end: who made the account may have been somebody else, who wrote down an
+    address that was not theirs.
+    """
+    if EmailAddress.objects.filter(user=person, verified=True).exists():
+        return
+    with transaction.atomic():
+        ended = ApiToken.objects.filter(user=person).delete()[0]
+        SignInLink.objects.filter(user=person, used_at=None).delete()
+        keep_email(person, is_proven=True)
+        audit.record(person, "user.prove_email", person, {"email": (None, person.email), "tokens": (ended, 0)})

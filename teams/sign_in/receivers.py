@@ -34,9 +34,11 @@ def password_changed(user: User, **_: Any) -> None:
 
 def password_reset(user: User, **_: Any) -> None:
     """A person chose a new password by a link of a mail: the address is theirs, and other sessions are over."""
+    from teams.sign_in.people import prove_email
     from teams.sign_in.sessions import end_sessions
 
     end_sessions(user)
+    prove_email(user)
     audit.record(user, "user.reset_password", user, {"password": (audit.SECRET, audit.SECRET)})
 
 

@@ -32,6 +32,9 @@ def history(context: dict[str, Any], subject: Any, if_any: bool = False) -> dict
     One query, and one for its parts. With `if_any` nothing stands there where nobody did anything.
     """
     user = context["request"].user
+    team_id = getattr(subject, "team_id", None)
+    if team_id is not None and user.level_in(team_id) < Level.READ:
+        return {"is_shown": False}  # who has but a share does not learn who else has one
     entries = audit.history(subject, SHOWN, with_parts=True)
     return {
         "is_shown": bool(entries or not if_any),
