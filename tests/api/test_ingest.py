@@ -100,6 +100,18 @@ def test_a_runs_token_writes_to_its_run_alone_and_a_day_longer(make_run: RunMake
     assert client.post("/api/ingest/", shipped.body([]), content_type=NDJSON).status_code == 401
 
 
+def test_a_runs_token_does_not_end_the_journal_of_another_run(make_run: RunMaker) -> None:
+    own, other = (make_run(type_=StateType.RUNNING) for _ in range(2))
+    theirs = Shipped()
+    fields = {"number": 1, "state_type": "RUNNING", "created_at": timezone.now()}
+    Attempt.objects.create(flow_run=other, journal=theirs.journal, **fields)
+    token = run_token(Attempt.objects.create(flow_run=own, journal=uuid7(), **fields))
+    client = APIClient(headers={"Authorization": f"Bearer {token}"})
+    answer = client.post("/api/ingest/", theirs.body([]), content_type=NDJSON)
+    assert (answer.status_code, "of another run" in answer.data["message"]) == (400, True)
+    assert not Journal.objects.exists()
+
+
 @pytest.mark.parametrize("body", [b"", b"{}\n", b"not json\n", b'{"k":"end","n":1}\n'])
 def test_what_is_no_journal_is_refused(api: APIClient, body: bytes) -> None:
     assert api.post("/api/ingest/", body, content_type=NDJSON).status_code == 400
