@@ -108,7 +108,8 @@ def test_a_runs_token_does_not_end_the_journal_of_another_run(make_run: RunMaker
     token = run_token(Attempt.objects.create(flow_run=own, journal=uuid7(), **fields))
     client = APIClient(headers={"Authorization": f"Bearer {token}"})
     answer = client.post("/api/ingest/", theirs.body([]), content_type=NDJSON)
-    assert (answer.status_code, "of another run" in answer.data["message"]) == (400, True)
+    assert (answer.status_code, answer.data["code"]) == (400, "unusable_batch"), answer.data
+    assert "belongs to another run" in str(answer.data)
     assert not Journal.objects.exists()
 
 
