@@ -56,7 +56,9 @@ def _filled(size: dict[str, int]) -> Iterator[Site]:
     workers = "SELECT count(*) FROM runs_worker WHERE stopped_at IS NULL"
     with (
         postgres() as url,
-        serving(has_worker=lambda: number(url, workers) > 0, ORCHESTRATOR_DATABASE_URL=url) as server,
+        serving(
+            has_worker=lambda: number(url, workers) > 0, ORCHESTRATOR_DATABASE_URL=url, ORCHESTRATOR_WEB_PROCESSES="2"
+        ) as server,
     ):
         command = [PYTHON, "-m", "benchmarks.many_teams", *map(str, size.values())]
         folder = Path(__file__).parent.parent

@@ -6,8 +6,10 @@ import signal
 import sys
 from typing import Any
 
+from orchestrator.environment import whole_number
+
 worker_class = "asgi"
-workers = 1
+workers = whole_number("WEB_PROCESSES", 1, "how many processes answer for the site", minimum=1)
 timeout = 60
 graceful_timeout = 2
 keepalive = 30
