@@ -138,6 +138,7 @@ def test_killing_who_holds_a_slot_frees_it(limited: RunningServer, scripts: list
 @pytest.fixture(scope="module")
 def helped_home(limited: RunningServer) -> Iterator[Path]:
     """A home with a limit of 1 on `database` and without a server; its helper is ended at the end."""
+    until(lambda: not limit(limited)["used"])  # what is held in the copy would be held for ever
     home = Path(tempfile.mkdtemp(prefix="orch-"))
     for name in ("limits.json", "secret.key"):
         shutil.copy(limited.home / name, home)
