@@ -96,7 +96,8 @@ def _insert(run: FlowRun, deployment: Deployment, at: datetime | None) -> tuple[
         with transaction.atomic(savepoint=run.idempotency_key is not None):
             run.save(force_insert=True)
             announce_on_commit([run.pk])
-            bells.ring(run.queue, at)
+            if not run.queue.paused:  # resuming it rings
+                bells.ring(run.queue, at)
     except IntegrityError:
         existing = _run_of_key(deployment, run.idempotency_key)
         if existing is None:
