@@ -1,9 +1,9 @@
 """Why a run is not running: the gates that it has to pass and the one that is closed, or what it does instead."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -16,6 +16,7 @@ from runs.gates import Gate, Gates
 from runs.models import Attempt, FlowRun, Slot
 from runs.presentation import duration, several
 from runs.slots import Holder
+from teams.rights import Level
 
 MAX_SLOTS: Final = 20  # waiting task runs that are told of
 
@@ -56,6 +57,17 @@ class Why:
     def blocking(self) -> Gate | None:
         """The first closed gate that keeps the run from starting; None when a worker takes it next."""
         return next((gate for gate in self.gates if gate.blocks and not gate.is_open), None)
+
+
+def told_to(user: Any, found: Why) -> Why:
+    """Return an answer without who holds what the run waits for, where its reader has but a share or one deployment."""
+    if user.level_in(found.run.team_id) >= Level.READ and user.confinement.deployment is None:
+        return found
+    return replace(
+        found,
+        gates=tuple(replace(gate, holders=()) for gate in found.gates),
+        slots=tuple(replace(wait, holders=()) for wait in found.slots),
+    )
 
 
 def why(run: FlowRun, now: datetime | None = None, attempts: Sequence[Attempt] | None = None) -> Why:

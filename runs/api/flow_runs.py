@@ -28,7 +28,7 @@ from runs.api.serializers import (
 from runs.api.why import WhySerializer
 from runs.models import FlowRun, Log, TaskRun
 from runs.resources import samples_of
-from runs.why import why
+from runs.why import told_to, why
 
 _ANY_TIME = {"state", "name", "id_prefix", "parent"}  # filters that ask for upcoming runs too
 MAX_LOGS = 1000
@@ -146,7 +146,7 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSe
     @action(detail=True, pagination_class=None)
     def why(self, request: Request, pk: UUID) -> Response:
         """The gates that a waiting run has to pass, and the one that blocks; of others, what they do."""
-        return Response(WhySerializer(why(self.get_object())).data)
+        return Response(WhySerializer(told_to(request.user, why(self.get_object()))).data)
 
     @extend_schema(summary="Cancel a run", request=None, responses=FlowRunSerializer)
     @action(detail=True, methods=["post"])

@@ -17,7 +17,7 @@ from runs.resources import resources
 from runs.time_marks import marks
 from runs.timeline import Timeline, timeline
 from runs.views.live_page import LivePage, Reader
-from runs.why import why
+from runs.why import told_to, why
 
 TABS = {"logs": "Logs", "tasks": "Task runs", "parameters": "Parameters", "attempts": "Attempts"}
 LEVELS = {10: "Debug", 20: "Info", 30: "Warning", 40: "Error"}
@@ -115,7 +115,7 @@ class RunPage(LivePage):
             "last_lines": last_lines(run),
             "resources": resources(run, self.shown_attempt),
             "marks": marks(run),
-            "why": None if run.is_final else why(run, now, self.attempts),
+            "why": None if run.is_final else told_to(self.reader.user, why(run, now, self.attempts)),
             "timeline": self._timeline(),
             "task_run": self._task_run(),
             "task_runs": self._task_runs,

@@ -125,6 +125,21 @@ def test_who_has_one_deployment_by_a_share_makes_nothing_else_in_the_team(make: 
     assert api.patch(address, {"description": "mine to change"}, "json").status_code == 200
 
 
+def test_a_guest_is_not_told_whose_run_holds_the_place(make: Make, team: Team, client: Client) -> None:
+    deployment = make.deployment()
+    WorkQueue.objects.filter(pk=deployment.queue_id).update(limit=1)
+    fields = {"deployment": deployment, "queue": deployment.queue}
+    other = make.deployment("other", flow=make.flow("payroll"))
+    make.run(StateType.RUNNING, deployment=other, queue=deployment.queue, name="payroll-heron")
+    waiting = make.run(StateType.SCHEDULED, state_name="Scheduled", attempt=0, name="tidy-owl", **fields)
+    guest, operator = create_user("guest"), create_user("op", team=team, role="operator")
+    shares.share_with(deployment, guest, "run")
+    for person, told in ((operator, True), (guest, False)):
+        assert ("payroll-heron" in client_of(person).get(f"/api/flow-runs/{waiting.pk}/why/").content.decode()) is told
+        client.force_login(person)
+        assert ("payroll-heron" in client.get(f"/runs/{waiting.pk}/").content.decode()) is told
+
+
 def test_who_may_not_share_learns_of_nobody(make: Make, team: Team) -> None:
     viewer = create_user("viewer", team=team, role="viewer")
     body = {"deployment": make.deployment().full_name, "level": "read"}
