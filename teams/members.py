@@ -12,7 +12,7 @@ from django.utils import timezone
 from teams import audit, sharing
 from teams.live import announce_rights
 from teams.models import DEFAULT_TEAM, GroupMapping, Invitation, Membership, Role, Team, User, fingerprint
-from teams.rights import Confinement, Level, require, require_site
+from teams.rights import Confinement, Level, administers_site, require, require_site
 
 INVITATION_LIFETIME: Final = timedelta(days=7)
 
@@ -46,9 +46,9 @@ def rename_team(team: Team, name: str, *, user: User | None = None) -> Team:
     """Call a team otherwise. Raises ValidationError (`name`), Refused."""
     require(user, Level.ADMIN, team)
     before, team.name = team.name, name.strip()
-    if before != team.name and DEFAULT_TEAM in {before, team.name}:
+    if before != team.name == DEFAULT_TEAM and not administers_site(user):  # it gets what names no team
         team.name = before
-        raise ValidationError({"name": f"The team “{DEFAULT_TEAM}” keeps its name: what names no team belongs to it."})
+        raise ValidationError({"name": f"A site administrator alone calls a team “{DEFAULT_TEAM}”."})
     team.full_clean()
     if before != team.name:
         with transaction.atomic():

@@ -96,7 +96,7 @@ class RunningServer:
     def deploy(self, flow: str, queue: str = "default") -> str:
         """Declare a deployment of a flow of FLOWS and return its id."""
         path = self.home / "project.py"
-        path.write_text(FLOWS)
+        write_once(path, FLOWS)
         declaration = {
             "flow": flow, "name": f"on-{queue}", "queue": queue, "entrypoint": f"{path}:{flow}",
             "directory": str(self.home), "parameter_schema": {},
@@ -134,6 +134,12 @@ def command(environment: Mapping[str, str], *words: str, typed: str = "") -> "su
         check=False,
         timeout=60,
     )
+
+
+def write_once(path: Path, text: str) -> None:
+    """Write a file of flows, unless it says so already: a run that loads it just then must not find it empty."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def until(look: Callable[[], Value | None], seconds: float = 20, describe: Callable[[], str] = str) -> Value:

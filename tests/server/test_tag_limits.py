@@ -21,7 +21,7 @@ import pytest
 from orchestrator.sdk.control_address import is_locked
 from orchestrator.sdk.home import Home
 from tests.sdk.processes import environment
-from tests.server.running import RunningServer, processes_of, running_server, until
+from tests.server.running import RunningServer, processes_of, running_server, until, write_once
 
 PROJECT = """
 import os, sys, time
@@ -55,7 +55,7 @@ if __name__ == "__main__":
 def start_script(home: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     """Start a script of PROJECT in a home: seconds of each task, and how many are submitted."""
     path = home / "project.py"
-    path.write_text(PROJECT)
+    write_once(path, PROJECT)
     with (home / "scripts.log").open("ab") as log:
         return subprocess.Popen([sys.executable, path, *arguments], env=environment(home), stdout=log, stderr=log)
 
