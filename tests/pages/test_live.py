@@ -264,16 +264,14 @@ async def test_a_page_is_followed_by_whoever_may_see_it(connect: Any, made: dict
 
 
 @pytest.mark.parametrize("page", ["/", "/runs/", "run"])
-async def test_a_change_of_rights_closes_an_open_page_within_a_second(
+async def test_a_change_of_rights_closes_an_open_page_before_it_looks_by_itself(
     connect: Any, made: dict[str, Any], page: str
 ) -> None:
     member = await sync_to_async(create_user)("pat", team=made["team"], role="operator")
     socket = await connect(f"/runs/{made['running'].id}/" if page == "run" else page, member)
     await next_with(socket, "regions")
-    began = time.monotonic()
     await sync_to_async(set_role)(made["team"], member, "viewer", user=made["admin"])
     assert await closing_code(socket) == 4403
-    assert time.monotonic() - began < 1
 
 
 async def test_who_leaves_is_cut_off_and_does_not_find_the_page_again(connect: Any, made: dict[str, Any]) -> None:
