@@ -20,6 +20,7 @@ from teams.sign_in.sessions import end_sessions
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
 _TAKEN = "A user with that username already exists."
+_MORE_THAN_ITSELF = "A token cannot make one that may more than itself."
 
 
 def create_user(
@@ -245,18 +246,15 @@ def create_token(
         raise ValidationError({"name": "Write what the token is for, in 1 to 100 characters."})
     if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError({"expires_at": "Write a time to come."})
-    if scope is None:
-        scope = "" if has.most >= Level.ADMIN else Scope(has.most.name.lower())
-    if scope not in OF_SCOPE:
-        raise ValidationError({"scope": f"There is no scope {scope!r}; there are: {', '.join(Scope.values)}."})
     if not owner.is_active:
         raise ValidationError({"user": f"{owner} is deactivated."})
     if deployment is not None and owner.level_on(deployment) < Level.READ:
         raise ValidationError({"deployment": f"{owner} may not see {deployment}."})
+    scope = _scope_within(has, scope)
     reach = has.deployment if deployment is None else deployment.pk
     expires_at = has.until if expires_at is None else expires_at
-    if OF_SCOPE[scope] > has.most or has.deployment not in (None, reach):
-        raise Refused("A token cannot make one that may more than itself.")
+    if has.deployment not in (None, reach):
+        raise Refused(_MORE_THAN_ITSELF)
     if has.until is not None and (expires_at is None or expires_at > has.until):
         raise Refused("A token cannot make one that outlives it.")
     if team is None and deployment is not None and deployment.team_id in owner.roles:
@@ -267,14 +265,26 @@ def create_token(
             name=name.strip(), user=owner, team=team, scope=scope, deployment=reach, created_by=user,
             expires_at=expires_at,
         )  # fmt: skip
-        changes = {
-            "user": (None, owner.username),
-            "scope": (None, str(scope) or "all"),
-            "deployment": (None, getattr(deployment, "full_name", reach)),
-            "expires": (None, expires_at),
-        }
-        audit.record(user, "token.create", token, {name: pair for name, pair in changes.items() if pair[1]})
+        said = {"user": owner.username, "scope": str(scope) or "all",
+                "deployment": getattr(deployment, "full_name", reach), "expires": expires_at}  # fmt: skip
+        audit.record(user, "token.create", token, {field: (None, value) for field, value in said.items() if value})
     return token, secret
+
+
+def _scope_within(has: Confinement, scope: Scope | str | None) -> Scope | str:
+    """Return the scope that was asked for; None: as much as whoever `has` this may pass on.
+
+    Raises:
+        ValidationError: `scope`: there is none of that name.
+        Refused: It is more than they have.
+    """
+    if scope is None:
+        return "" if has.most >= Level.ADMIN else Scope(has.most.name.lower())
+    if scope not in OF_SCOPE:
+        raise ValidationError({"scope": f"There is no scope {scope!r}; there are: {', '.join(Scope.values)}."})
+    if OF_SCOPE[scope] > has.most:
+        raise Refused(_MORE_THAN_ITSELF)
+    return scope
 
 
 def revoke_token(token: ApiToken, *, user: User | None = None) -> None:

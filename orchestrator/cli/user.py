@@ -125,7 +125,7 @@ def set_password(username: str, password_stdin: bool) -> None:
 
     Asks for it at a terminal; elsewhere it is read from standard input.
     """
-    from orchestrator.server.preparation import prepare
+    from orchestrator.server.preparation import prepare  # sets Django up, 0.4 s; what follows needs it
 
     prepare(lambda line: click.echo(line, err=True), issue=False)
     from django.core.exceptions import ValidationError
@@ -155,7 +155,7 @@ def reset_second_factor(username: str) -> None:
     \b
       orchestrator user reset-second-factor ann
     """
-    from orchestrator.server.preparation import prepare
+    from orchestrator.server.preparation import prepare  # sets Django up, 0.4 s; what follows needs it
 
     prepare(lambda line: click.echo(line, err=True), issue=False)
     from django.core.exceptions import ValidationError

@@ -7,11 +7,12 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from allauth.account.internal.userkit import filter_users_by_email
+from allauth.account.models import EmailAddress
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
-from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter, _build_apps_from_settings
 from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base.constants import AuthError
 from django.conf import settings
@@ -101,8 +102,6 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
 
     def list_apps(self, request: HttpRequest, provider: Any = None, client_id: Any = None) -> list[Any]:
         """Only the environment names providers: none of the database's rows is read."""
-        from allauth.socialaccount.adapter import _build_apps_from_settings
-
         found = _build_apps_from_settings(provider=provider, client_id=client_id)
         return [app for apps in found.values() for app in apps]
 
@@ -112,8 +111,6 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
 
     def authenticate_by_email(self, sociallogin: SocialLogin) -> tuple[Any, str] | None:
         """Find the account with an address that both sides know to be this person's."""
-        from allauth.account.models import EmailAddress
-
         for address in sociallogin.email_addresses:
             known = EmailAddress.objects.filter(email=address.email.lower(), verified=True, user__service_of=None)
             if address.verified and (found := known.select_related("user").first()):

@@ -11,12 +11,13 @@ from django.http import HttpRequest
 from teams import audit
 from teams.live import announce_rights
 from teams.models import User, Via
+from teams.sign_in.group_claims import apply_groups, groups_in
+from teams.sign_in.people import prove_email
+from teams.sign_in.sessions import end_sessions, list_session
 
 
 def signed_in(request: HttpRequest, user: User, sociallogin: Any = None, **_: Any) -> None:
     """Somebody came in, by password or by single sign-on with the groups that it names."""
-    from teams.sign_in.group_claims import apply_groups, groups_in
-    from teams.sign_in.sessions import list_session
 
     list_session(request)
     by_sso = sociallogin is not None and settings.SINGLE_SIGN_ON is not None
@@ -34,8 +35,6 @@ def password_changed(user: User, **_: Any) -> None:
 
 def password_reset(user: User, **_: Any) -> None:
     """A person chose a new password by a link of a mail: the address is theirs, and other sessions are over."""
-    from teams.sign_in.people import prove_email
-    from teams.sign_in.sessions import end_sessions
 
     end_sessions(user)
     prove_email(user)
