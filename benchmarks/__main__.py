@@ -10,13 +10,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from benchmarks import acquiring, dispatch, notifications, pages, parts, peers, scripts, served, slots, table, teams
+from benchmarks import (
+    acquiring,
+    dispatch,
+    notifications,
+    pages,
+    parts,
+    peers,
+    runners,
+    scripts,
+    served,
+    slots,
+    table,
+    teams,
+)
 from benchmarks.load import OtherLoad
 from benchmarks.measures import BenchmarkError, NotHereError, Row
 
 BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = (
     scripts.BENCHMARKS
     | parts.BENCHMARKS
+    | runners.BENCHMARKS
     | served.BENCHMARKS
     | dispatch.BENCHMARKS
     | slots.BENCHMARKS

@@ -11,7 +11,9 @@ from orchestrator.sdk.exceptions import MapError as MapError
 from orchestrator.sdk.exceptions import MissingContextError as MissingContextError
 from orchestrator.sdk.exceptions import OrchestratorError as OrchestratorError
 from orchestrator.sdk.exceptions import ParameterError as ParameterError
+from orchestrator.sdk.exceptions import RunnerError as RunnerError
 from orchestrator.sdk.exceptions import RunTimeoutError as RunTimeoutError
+from orchestrator.sdk.exceptions import TransferError as TransferError
 from orchestrator.sdk.exceptions import UnsuccessfulRun as UnsuccessfulRun
 from orchestrator.sdk.exceptions import UpstreamError as UpstreamError
 from orchestrator.sdk.flows import Flow as Flow
@@ -22,7 +24,10 @@ from orchestrator.sdk.futures import as_completed as as_completed
 from orchestrator.sdk.futures import wait as wait
 from orchestrator.sdk.log_capture import get_run_logger as get_run_logger
 from orchestrator.sdk.retries import exponential_backoff as exponential_backoff
+from orchestrator.sdk.runners.dask import DaskTaskRunner as DaskTaskRunner
 from orchestrator.sdk.runners.inline import InlineTaskRunner as InlineTaskRunner
+from orchestrator.sdk.runners.processes import ProcessPoolTaskRunner as ProcessPoolTaskRunner
+from orchestrator.sdk.runners.ray import RayTaskRunner as RayTaskRunner
 from orchestrator.sdk.runners.threads import ThreadPoolTaskRunner as ThreadPoolTaskRunner
 from orchestrator.sdk.runs import FlowRun as FlowRun
 from orchestrator.sdk.runs import TaskRun as TaskRun

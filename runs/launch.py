@@ -16,7 +16,7 @@ from runs.claims import Claim
 # What every program may need, and nothing that says where the database or the broker is.
 PASSED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR", "VIRTUAL_ENV",
-    "ORCHESTRATOR_HOME", "ORCHESTRATOR_API_URL",
+    "ORCHESTRATOR_HOME", "ORCHESTRATOR_API_URL", "ORCHESTRATOR_TASK_RUNNER",
 )  # fmt: skip
 NEVER_PASSED: Final = frozenset(
     {

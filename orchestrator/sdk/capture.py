@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 from orchestrator.sdk import terminal
@@ -17,8 +18,10 @@ from orchestrator.sdk.runs import FlowRun, Run, TaskRun
 INFO = 20  # logging.INFO, without importing logging
 _MAX_CHARACTERS = MAX_LOG_BYTES // 4  # a line of so many characters surely fits
 
-_roots: list[FlowRun] = []  # flow runs of this process that no other flow run called
+_roots: list[FlowRun | TaskRun] = []  # runs of this process that no other run of it called
 _lock = threading.Lock()
+# Where what is printed goes instead of this process's own streams, by the stream's name: to a terminal further away.
+passed_on: ContextVar[Callable[[str, str], None] | None] = ContextVar("orchestrator_passed_on", default=None)
 
 
 class _Muted(threading.local):
@@ -52,7 +55,7 @@ def muted() -> Iterator[None]:
         _muted.on = before
 
 
-def start(root: FlowRun) -> None:
+def start(root: FlowRun | TaskRun) -> None:
     """Record what is printed from now on."""
     with _lock:
         _roots.append(root)
@@ -60,7 +63,7 @@ def start(root: FlowRun) -> None:
         sys.stderr = _watched(sys.stderr, "stderr")
 
 
-def stop(root: FlowRun) -> None:
+def stop(root: FlowRun | TaskRun) -> None:
     """End what `start` began. The last one to end puts the streams back, unless user code put others there."""
     with _lock:
         _roots.remove(root)
@@ -90,10 +93,17 @@ class Tee:
         """Write and record."""
         run = attributed_run()
         if run is None or _muted.on or not isinstance(text, str):
-            return self.original.write(text)
+            return self._pass_on(text)
         _take(run, self._name, text)  # before anyone can see it and, say, kill the process
         if not (run.log_prints and self._name == "stdout"):
-            self.original.write(text)
+            self._pass_on(text)
+        return len(text)
+
+    def _pass_on(self, text: str) -> int:
+        send = passed_on.get()
+        if send is None:
+            return self.original.write(text)
+        send(self._name, text)
         return len(text)
 
     def writelines(self, lines: Any) -> None:

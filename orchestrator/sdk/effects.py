@@ -13,12 +13,19 @@ from typing import Any
 class Outcome:
     """How a call of user code ended: with a value, or with an error."""
 
-    __slots__ = ("error", "timed_out", "value")
+    __slots__ = ("crashed", "error", "timed_out", "value")
 
-    def __init__(self, value: Any = None, error: BaseException | None = None, timed_out: bool = False) -> None:
+    def __init__(
+        self,
+        value: Any = None,
+        error: BaseException | None = None,
+        timed_out: bool = False,
+        crashed: bool = False,
+    ) -> None:
         self.value = value
         self.error = error
         self.timed_out = timed_out
+        self.crashed = crashed  #: whether the process that executed it is gone; `error` then says how
 
 
 class Effect:
@@ -29,6 +36,12 @@ class Effect:
 
 class Call(Effect):
     """Call the run's function with its arguments, within the run's timeout. Sends an Outcome."""
+
+    __slots__ = ()
+
+
+class Begin(Effect):
+    """Hand an attempt over to the process that executes it. Sends None once it has begun there, or never will."""
 
     __slots__ = ()
 
@@ -106,6 +119,7 @@ class Say(Effect):
         self.speaker = speaker
 
 
+BEGIN = Begin()
 CALL = Call()
 COERCE = Coerce()
 RESOLVE = Resolve()

@@ -13,7 +13,7 @@ from orchestrator.sdk.inputs import PLAIN
 from orchestrator.sdk.interrupts import Deadline, describe_interrupt
 from orchestrator.sdk.runs import FlowRun, TaskRun
 from orchestrator.sdk.states import State, StateType
-from orchestrator.sdk.tracebacks import hide_engine, summary
+from orchestrator.sdk.tracebacks import RemoteTraceback, hide_engine, summary
 
 _MAX_TRACEBACK_CHARACTERS = 64 * 1024
 _NAMED = 5  # how many runs a message names
@@ -30,6 +30,8 @@ def ending_of(run: FlowRun | TaskRun, outcome: Outcome) -> State:
         message = f"Took longer than {run.timeout_seconds:g} s"
         return State(StateType.FAILED, "TimedOut", message, RunTimeoutError(f"{run.label}: {message}"))
     assert error is not None
+    if outcome.crashed:
+        return State(StateType.CRASHED, message=str(error), data=error)
     if isinstance(error, Exception):
         return State(StateType.FAILED, message=summary(error), data=error)
     type_, message = describe_interrupt(error, run.flow_run is run and run.parent is None)
@@ -128,7 +130,10 @@ def _as_fact(error: BaseException) -> Error:
     hide_engine(error)
     name, _, message = summary(error).partition(": ")
     try:
-        text = "".join(formatting.format_exception(error))
+        if error.__traceback__ is None and isinstance(error.__cause__, RemoteTraceback):
+            text = error.__cause__.text  # nothing of it happened in this process
+        else:
+            text = "".join(formatting.format_exception(error))
     except Exception:  # a user's __str__ or __repr__, or source that vanished
         text = ""
     if len(text) > _MAX_TRACEBACK_CHARACTERS:

@@ -5,6 +5,8 @@
     ├── FlowLoadError                   a file or module has no such flow, or cannot be loaded
     ├── MapError (ValueError)           `map` was called with what cannot be mapped over
     ├── MissingContextError             something that needs a run was used outside one
+    ├── TransferError (TypeError)       a value cannot be sent to, or back from, the process where a task executes
+    ├── RunnerError                     a task runner's cluster cannot be reached, or its package is not there
     ├── RunTimeoutError (TimeoutError)  a run took longer than its `timeout_seconds`
     └── UnsuccessfulRun                 the result was asked of a run that has none
         ├── FailedRun                   … it failed without an exception of its own
@@ -34,6 +36,14 @@ class MapError(OrchestratorError, ValueError):
 
 class MissingContextError(OrchestratorError):
     """Something that needs a run was used outside one."""
+
+
+class TransferError(OrchestratorError, TypeError):
+    """A value cannot be sent to, or back from, the process where a task executes. The message names it."""
+
+
+class RunnerError(OrchestratorError):
+    """A task runner cannot execute anything: its cluster cannot be reached, or a package is not installed."""
 
 
 class RunTimeoutError(OrchestratorError, TimeoutError):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from orchestrator.sdk.decorated import Decorated
 from orchestrator.sdk.load_guard import leave_out
+from orchestrator.sdk.runners.kinds import check_kind
 from orchestrator.sdk.states import State, StateType
 from orchestrator.sdk.tracebacks import user_frames
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+RunnerKind: TypeAlias = Literal["threads", "inline", "processes", "dask", "ray"]
 T = TypeVar("T")
 
 
@@ -34,7 +36,7 @@ class Flow(Decorated, Generic[P, R]):
     retries: int
     retry_delay_seconds: Delays
     flow_run_name: str | Callable[[], str] | None
-    task_runner: TaskRunner | None
+    task_runner: TaskRunner | str | None
     validate_parameters: bool
     on_unhandled_failure: str
 
@@ -172,7 +174,7 @@ def flow(
     flow_run_name: str | Callable[[], str] | None = ...,
     retries: int | None = ...,
     retry_delay_seconds: Delays = ...,
-    task_runner: TaskRunner | None = ...,
+    task_runner: TaskRunner | RunnerKind | None = ...,
     description: str | None = ...,
     timeout_seconds: float | None = ...,
     validate_parameters: bool = ...,
@@ -196,7 +198,7 @@ def flow(
     flow_run_name: str | Callable[[], str] | None = None,
     retries: int | None = None,
     retry_delay_seconds: Delays = None,
-    task_runner: TaskRunner | None = None,
+    task_runner: TaskRunner | RunnerKind | None = None,
     description: str | None = None,
     timeout_seconds: float | None = None,
     validate_parameters: bool = True,
@@ -223,7 +225,8 @@ def flow(
         flow_run_name: The runs' name: text with parameters in braces, or a function without arguments.
         retries: How many times a run that failed is tried again.
         retry_delay_seconds: A number, a list (its last value repeats), or a function such as `exponential_backoff(2)`.
-        task_runner: Where submitted tasks execute; threads by default.
+        task_runner: Where submitted tasks execute: a runner, or the name of a kind ("threads", "inline", "processes",
+            "dask", "ray"); by default what `ORCHESTRATOR_TASK_RUNNER` names, else threads.
         description: For people; the docstring by default.
         timeout_seconds: How long one attempt may take.
         validate_parameters: Whether to fit the arguments to the annotations.
@@ -246,6 +249,8 @@ def flow(
     options = {key: value for key, value in locals().items() if key != "fn"}
     if fn is None:
         return functools.partial(flow, **options)
+    if isinstance(task_runner, str):
+        check_kind(task_runner, "@flow")
     if on_unhandled_failure not in ("fail", "ignore"):
         raise ValueError(f'@flow: on_unhandled_failure must be "fail" or "ignore", not {on_unhandled_failure!r}.')
     made: Flow[..., Any] = Flow(fn, options, "flow")

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, overload
 
 from orchestrator.sdk import terminal
 from orchestrator.sdk.interrupts import interruptible
@@ -178,6 +178,10 @@ class Future(Generic[R]):
         if self._state is None:
             yield from wait_in_loop(lambda wake: self.add_done_callback(lambda _: wake())).__await__()
         return self.result()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: a copy in another process would never learn how the run ended."""
+        raise TypeError("a future cannot be pickled: pass it as an argument of the task, which then gets its result")
 
     def __repr__(self) -> str:
         return f"<Future of run '{self.name}' {self.run_id}: {self.peek()!r}>"

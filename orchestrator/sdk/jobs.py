@@ -12,25 +12,31 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.sdk import capture, terminal
 from orchestrator.sdk.cancellation import Cancellation, CancelRequested
+from orchestrator.sdk.context import current_tags
 from orchestrator.sdk.drivers import Life, drive
-from orchestrator.sdk.effects import AskSlot, Effect, Sleep, WaitForSlot
+from orchestrator.sdk.effects import CALL, AskSlot, Begin, Call, Effect, Outcome, Sleep, WaitForSlot
 from orchestrator.sdk.futures import Future, Submitted
 from orchestrator.sdk.journal import record
 from orchestrator.sdk.machines import flow_run_life, task_run_life
 from orchestrator.sdk.performing import BLOCKING
 from orchestrator.sdk.runners.base import Place, TaskRunner, here
+from orchestrator.sdk.runners.kinds import DEFAULT, new_runner
 from orchestrator.sdk.runs import FlowRun, TaskRun
 from orchestrator.sdk.session import session
 from orchestrator.sdk.states import FINAL, State, StateType
 from orchestrator.sdk.task_facts import task_state
 from orchestrator.sdk.timers import call_later
 
+if TYPE_CHECKING:
+    from orchestrator.sdk.runners.calls import RemoteCall
+
 UNWIND_SECONDS: Final = 5.0  #: how long cancelled code that the engine could reach has to come to its end
 _WARNING: Final = 30
+_PARKED: Final = (Sleep, WaitForSlot, Begin)  #: what a job waits for without a thread
 _LEFT_BEHIND: Final = "Cancelled and left behind: a thread cannot be stopped, its function goes on"
 
 _lock = threading.Lock()
@@ -41,7 +47,9 @@ class Job(Cancellation):
     """A submitted run and the way it goes. Calling it goes on until the end or the next wait that holds no thread."""
 
     __slots__ = (
+        "_arrived",
         "_begun",
+        "_call",
         "_context",
         "_doing",
         "_future",
@@ -72,6 +80,8 @@ class Job(Cancellation):
         self._doing: Effect | None = None  #: what the machine waits for
         self._parked: Effect | None = None  #: the same, where no thread does
         self._place: Place | None = None
+        self._call: RemoteCall | None = None  #: the attempt that another process executes
+        self._arrived: Outcome | None = None  #: what came of it
         self._waiting = 0
         self._runner = _runner_of(owner)
         self._submitted: Submitted | None = None
@@ -144,7 +154,7 @@ class Job(Cancellation):
         """Perform the machine's effects until it ends; None where it is parked, or somebody else ends it."""
         run = self._run
         parks = self._runner.can_park and isinstance(run, TaskRun)
-        value: Any = None
+        value: Any = self._arrived
         error: BaseException | None = None
         while True:
             with self._lock:
@@ -155,7 +165,7 @@ class Job(Cancellation):
                     self._is_over = True
                     assert self._life is not None
                     return self._life.state
-                if parks and type(effect) in (Sleep, WaitForSlot):
+                if parks and (type(effect) in _PARKED or (effect is CALL and self._call is not None)):
                     self._parked = effect
                     return None
             value = error = None
@@ -166,11 +176,14 @@ class Job(Cancellation):
 
     def _resume(self, value: Any, error: BaseException | None) -> Effect | None:
         """Go on with what came of the last effect, or with the cancelling in its stead. Holds the run's lock."""
-        self._parked = None
+        self._parked = self._arrived = None
         life = self._life
         if life is None:
             run = self._run
-            machine = flow_run_life(run) if isinstance(run, FlowRun) else task_run_life(run, created=True)
+            if isinstance(run, FlowRun):
+                machine = flow_run_life(run)
+            else:
+                machine = task_run_life(run, created=True, elsewhere=self._runner.is_remote)
             self._life = life = Life(machine, run)
             self._begun = True
         elif self.asked and not self._is_told and not self._has_ending():
@@ -186,12 +199,40 @@ class Job(Cancellation):
         if isinstance(parked, Sleep):
             self._runner.run_later(self, parked.seconds)
             return
+        if isinstance(parked, Begin | Call):
+            self._resume_after_call(parked)
+            return
         from orchestrator.sdk import control  # only where a tag is limited; loaded by the asking already
 
         assert isinstance(self._run, TaskRun)
         with self._lock:  # whoever cancels it withdraws after this, or has done so
             if not self._taken:
                 control.wait(self._run, lambda: self._runner.run(self))
+
+    def _resume_after_call(self, parked: Effect) -> None:
+        """Go on once another process has begun the attempt, or has ended it."""
+        run = self._run
+        assert isinstance(run, TaskRun)
+        with self._lock:  # whoever cancels it aborts the call after this, or has taken the run already
+            if self._taken:
+                return
+            if type(parked) is Begin:
+                self._call = self._runner.call(run, self._context.get(current_tags, frozenset()))
+                self._call.when_begun(lambda: self._runner.run(self))
+                return
+            assert self._call is not None
+            self._call.when_ended(self._take_outcome)
+
+    def _take_outcome(self, outcome: Outcome, unhandled: list[Future]) -> None:
+        """Go on with what came of the attempt; called in whichever thread."""
+        with self._lock:
+            if self._taken:
+                return
+            self._call, self._arrived = None, outcome
+        if self._submitted is not None:
+            for future in unhandled:
+                self._submitted.failed(future)
+        self._runner.run(self)
 
     def _has_ending(self) -> bool:
         """Whether the run's final state is recorded, so that only hooks are left."""
@@ -220,8 +261,8 @@ class Job(Cancellation):
                 state = self._run.state
                 return running and (self.asked or (state is not None and state.type is StateType.CANCELLED))
             begun, parked = self._begun, self._parked
-            wants_slot = type(self._doing) in (AskSlot, WaitForSlot)
-            if begun and not running and not (wants_slot and self._run.run_count == 1):
+            is_queued = type(self._doing) in (AskSlot, WaitForSlot, Begin)
+            if begun and not running and not (is_queued and self._run.run_count == 1):
                 return False
             self.asked = True
             self._taken = not begun or parked is not None
@@ -262,14 +303,20 @@ class Job(Cancellation):
             self._taken = True
             if self._place is not None:  # before its thread can come back and take another job
                 self._place.leave()
+        self._say_left_behind()
+        self._take_over()
+
+    def _say_left_behind(self) -> None:
         with capture.muted():
             terminal.write(_WARNING, self._run.label, _LEFT_BEHIND)
         logger = "orchestrator.task_runs" if isinstance(self._run, TaskRun) else "orchestrator.flow_runs"
         capture.record_log(self._run, _WARNING, logger, _LEFT_BEHIND)
-        self._take_over()
 
     def _take_over(self) -> None:
         """End the machine in this thread. A copy of its context: the thread that is left behind is in the original."""
+        call, self._call = self._call, None
+        if call is not None and not call.abort():
+            self._say_left_behind()
         self._context.copy().run(self._end_cancelled)
 
     def _end_cancelled(self) -> None:
@@ -291,15 +338,15 @@ class Job(Cancellation):
 def _runner_of(owner: FlowRun | None) -> TaskRunner:
     """Return the task runner of a flow run, made at its first use; outside a flow, the process's."""
     global _outside
-    from orchestrator.sdk.runners.threads import ThreadPoolTaskRunner  # 3 ms at import, only where tasks are submitted
-
+    runner = _outside if owner is None else owner.runner
+    if runner is not None:
+        return runner
+    made = new_runner(DEFAULT if owner is None else owner.flow.task_runner)  # outside the lock: it may import a lot
     with _lock:
         if owner is None:
-            _outside = _outside or ThreadPoolTaskRunner()
+            _outside = _outside or made
             return _outside
-        if owner.runner is None:
-            pattern = owner.flow.task_runner
-            owner.runner = ThreadPoolTaskRunner() if pattern is None else pattern.duplicate()
+        owner.runner = owner.runner or made
         return owner.runner
 
 

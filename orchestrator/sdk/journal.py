@@ -114,7 +114,7 @@ class Journal:
         if not fact.t:
             fact.t = time.time_ns() // 1000
         # Encoded outside the mutex: user code may run in here (`str` of a parameter), and it may record.
-        self._append(_encode(fact)[:-1])
+        self.append(encoded(fact))
 
     def open(self) -> None:
         """Make the file now instead of at the first fact. Never raises."""
@@ -127,7 +127,7 @@ class Journal:
             if self._fd < 0:
                 return  # a fact that comes later still opens this journal
             self._retry_at = 0.0
-            self._append(encode(Ended(t=time.time_ns() // 1000))[:-1])
+            self.append(encode(Ended(t=time.time_ns() // 1000))[:-1])
             self._closed = True
             if self.on_ended is not None and not self._lost:
                 self.on_ended()
@@ -143,10 +143,11 @@ class Journal:
         if self._bell is not None:
             self._bell.close()
 
-    def _append(self, body: bytes) -> None:
+    def append(self, body: bytes) -> None:
+        """Append a fact that is encoded already (by `encoded`)."""
         with _lock:
             if self._closed and self is not _journal:  # closed while this thread waited for the mutex
-                _journal._append(body)
+                _journal.append(body)
                 return
             self._deferred.append(body)
             if self._writing:  # a signal handler interrupted this thread's own write, which goes on afterwards
@@ -290,6 +291,23 @@ def record(fact: Fact) -> None:
     _journal.record(fact)
 
 
+def record_encoded(body: bytes) -> None:
+    """Append a fact that another process of a run of this one's has encoded; as `record` does.
+
+    Args:
+        body: What `encoded` made of it, with its time and without a number.
+    """
+    _journal.append(body)
+
+
+def divert(journal: Journal) -> Journal:
+    """Have `record` hand all facts of this process to another journal; returns the one before."""
+    global _journal
+    with _lock:
+        before, _journal = _journal, journal
+        return before
+
+
 def open_journal(journal_id: str | None = None, run: str = "", attempt: int = 0) -> Journal:
     """Begin the journal that a supervisor named; whatever this process wrote before is ended first.
 
@@ -325,6 +343,11 @@ def close() -> None:
         _journal = Journal()
     if ending.shipper is not None:
         ending.shipper.finish()
+
+
+def encoded(fact: Fact) -> bytes:
+    """Return a fact's JSON without its closing brace, so that its number can follow. Never raises."""
+    return _encode(fact)[:-1]
 
 
 def _encode(fact: Fact) -> bytes:

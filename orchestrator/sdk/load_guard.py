@@ -22,10 +22,16 @@ def leave_out(call: str) -> bool:
     Returns:
         Whether to leave it out; the caller then returns None at once.
     """
-    if not _loading:
-        return False
-    print(f"Not started while loading: {call} in {_loading[-1]}", file=sys.stderr, flush=True)
-    return True
+    if _loading:
+        print(f"Not started while loading: {call} in {_loading[-1]}", file=sys.stderr, flush=True)
+        return True
+    return _is_spawned_copy()
+
+
+def _is_spawned_copy() -> bool:
+    """Whether multiprocessing loads the script once more, in a process that it starts: Dask's local clusters do."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and getattr(process.current_process(), "_inheriting", False)
 
 
 @contextmanager

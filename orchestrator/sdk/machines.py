@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from orchestrator.sdk.cancellation import CancelRequested
 from orchestrator.sdk.effects import (
     ASK_SLOT,
+    BEGIN,
     CALL,
     COERCE,
     JOIN,
@@ -35,6 +36,7 @@ from orchestrator.sdk.events import (
     TaskRunCreated,
     TaskRunState,
 )
+from orchestrator.sdk.exceptions import TransferError
 from orchestrator.sdk.inputs import upstream_error
 from orchestrator.sdk.interrupts import crash_cause
 from orchestrator.sdk.parameters import recorded
@@ -53,12 +55,13 @@ WARNING, ERROR, INFO = 30, 40, 20
 # --- task runs
 
 
-def task_run_life(run: TaskRun, created: bool = False) -> Machine:
+def task_run_life(run: TaskRun, created: bool = False, elsewhere: bool = False) -> Machine:
     """Live a task run.
 
     Args:
         run: The run, its upstreams found.
         created: Whether its creation is recorded already, as for a submitted one.
+        elsewhere: Whether another process executes its function: it is running once that process has begun.
 
     Returns:
         How it ended. A run whose upstreams did not complete ends NotReady without having begun.
@@ -80,7 +83,7 @@ def task_run_life(run: TaskRun, created: bool = False) -> Machine:
             if reused is not None:
                 yield from _enter_task_state(run, reused, created)
                 return reused
-        state = yield from _task_attempts(run, created)
+        state = yield from _task_attempts(run, created, elsewhere)
         if reuse is not None and state.type is StateType.COMPLETED:
             reuse.keep(run, state)
     except GeneratorExit:  # thrown away half-way
@@ -96,7 +99,7 @@ def task_run_life(run: TaskRun, created: bool = False) -> Machine:
     return state
 
 
-def _task_attempts(run: TaskRun, created: bool) -> Generator[Effect | Fact, Any, State]:
+def _task_attempts(run: TaskRun, created: bool, elsewhere: bool) -> Generator[Effect | Fact, Any, State]:
     task = run.task
     state = State(StateType.RUNNING)
     run.start_us = state.timestamp_us
@@ -105,12 +108,17 @@ def _task_attempts(run: TaskRun, created: bool) -> Generator[Effect | Fact, Any,
     if run.tags and run.flow_run is not None and (yield from _waited_for_slot(run, created)):
         state, created = State(StateType.RUNNING), True
         run.start_us = state.timestamp_us
+    if elsewhere:
+        yield BEGIN
+        state = State(StateType.RUNNING)
+        run.start_us = state.timestamp_us
     yield from _enter_task_state(run, state, created)
     if task.hooks:
         yield from _run_hooks(task.hooks.get(StateType.RUNNING), task, run, state)
     while True:
-        state = ending_of(run, (yield CALL))
-        if state.type is not StateType.FAILED or run.attempt > task.retries:
+        outcome = yield CALL
+        state = ending_of(run, outcome)
+        if not (state.type is StateType.FAILED or outcome.crashed) or run.attempt > task.retries:
             return state
         if not (yield from _wants_retry(run, state)):
             return state
@@ -123,6 +131,8 @@ def _task_attempts(run: TaskRun, created: bool) -> Generator[Effect | Fact, Any,
         run.attempt += 1
         if run.tags and run.flow_run is not None:
             yield from _waited_for_slot(run, True)
+        if elsewhere:
+            yield BEGIN
         yield from _enter_task_state(run, State(StateType.RUNNING, "Retrying"), True)
 
 
@@ -141,6 +151,8 @@ def _waited_for_slot(run: TaskRun, created: bool) -> Generator[Effect | Fact, An
 
 def _wants_retry(run: TaskRun, state: State) -> Generator[Effect | Fact, Any, bool]:
     condition = run.task.retry_condition_fn
+    if isinstance(state._data, TransferError):  # the next attempt could not send it either
+        return False
     if condition is None:
         return True
     outcome = yield Invoke(condition, run.task, run, state)

@@ -34,6 +34,7 @@ class Task(Decorated, Generic[P, R]):
     retry_jitter_factor: float | None
     retry_condition_fn: Callable[[Any, Any, Any], bool] | None
     task_run_name: str | Callable[[], str] | None
+    resources: dict[str, float] | None
 
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -184,6 +185,7 @@ def task(
     timeout_seconds: float | None = ...,
     log_prints: bool | None = ...,
     refresh_cache: bool | None = ...,
+    resources: dict[str, float] | None = ...,
     on_completion: Iterable[Callable[..., Any]] | None = ...,
     on_failure: Iterable[Callable[..., Any]] | None = ...,
     on_running: Iterable[Callable[..., Any]] | None = ...,
@@ -213,6 +215,7 @@ def task(
     timeout_seconds: float | None = None,
     log_prints: bool | None = None,
     refresh_cache: bool | None = None,
+    resources: dict[str, float] | None = None,
     on_completion: Iterable[Callable[..., Any]] | None = None,
     on_failure: Iterable[Callable[..., Any]] | None = None,
     on_running: Iterable[Callable[..., Any]] | None = None,
@@ -245,6 +248,8 @@ def task(
         timeout_seconds: How long one attempt may take.
         log_prints: Whether prints become log lines on the terminal; the flow's choice by default.
         refresh_cache: Whether to run even where a cached result is found.
+        resources: What a run needs of where it executes: names that Dask's workers or Ray's cluster were given, and on
+            Ray `num_cpus`, `num_gpus` and `memory` (bytes); other runners do not look at it.
         on_completion: Hooks `hook(task, task_run, state)` for runs that completed.
         on_failure: Hooks for runs that failed.
         on_running: Hooks for runs that begin.
@@ -265,5 +270,6 @@ def task(
     made.retry_delay_seconds = retry_delay_seconds
     made.retry_jitter_factor = retry_jitter_factor
     made.retry_condition_fn = retry_condition_fn
+    made.resources = resources
     made.add_hooks({StateType.COMPLETED: on_completion, StateType.FAILED: on_failure, StateType.RUNNING: on_running})
     return made

@@ -7,6 +7,21 @@ _MAX_MESSAGE_CHARACTERS = 10_000
 _ENGINE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
+class RemoteTraceback(Exception):
+    """The traceback of an error that was raised in another process, as the cause of that error.
+
+    Attributes:
+        text: As the other process formatted it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
 def is_engine(filename: str) -> bool:
     """Whether code of this file is the engine's."""
     return filename.startswith(_ENGINE)

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from flows.models import Schedule
 from flows.schedules import Spec
 from runs import presentation
+from runs.links import linked
 
 register = template.Library()
 
@@ -22,6 +23,7 @@ register.filter("count", presentation.count)
 register.filter("size", presentation.size)
 register.filter("level_name", presentation.level_name)
 register.filter("sentence", presentation.sentence)
+register.filter("linked", linked)
 
 
 @register.inclusion_tag("_state.html")

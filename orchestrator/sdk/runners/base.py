@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.sdk.cancellation import Cancellation
+
+if TYPE_CHECKING:
+    from orchestrator.sdk.runners.calls import RemoteCall
+    from orchestrator.sdk.runs import TaskRun
 
 Job: TypeAlias = Callable[[], None]
 
@@ -19,6 +23,7 @@ class TaskRunner:
     """
 
     can_park: bool = True  #: whether a job may return while it waits, to be run again by another thread
+    is_remote: bool = False  #: whether functions of tasks execute in other processes, by `call`
 
     def duplicate(self) -> TaskRunner:
         """Return a fresh runner with the same settings."""
@@ -32,8 +37,17 @@ class TaskRunner:
         """Execute a job after a delay that holds no thread of the runner."""
         raise NotImplementedError
 
+    def call(self, run: TaskRun, tags: frozenset[str]) -> RemoteCall:
+        """Have an attempt of a task run executed elsewhere, where `is_remote`; does not wait for it.
+
+        Args:
+            run: The task run, its upstreams put in.
+            tags: Those that apply to what it calls, beside those tasks' own.
+        """
+        raise NotImplementedError
+
     def close(self) -> None:
-        """Take no more jobs and let the threads end. Nothing that has begun is waited for or stopped."""
+        """Take no more jobs and let the threads end. What has begun in threads is not waited for or stopped."""
         raise NotImplementedError
 
 
