@@ -26,6 +26,7 @@ from flows.models import (
 from flows.parameters import check_parameters, missing_parameters
 from flows.schedules import Spec
 from flows.time_limits import check_time_limits
+from orchestrator.sdk.runners.kinds import check_runner
 from teams import audit
 from teams.models import Team, User
 from teams.rights import Level, require
@@ -33,7 +34,7 @@ from teams.rights import Level, require
 # Fields that a declaration and a person may both set, compared as a whole.
 SHARED = (
     "description", "entrypoint", "directory", "version", "tags", "queue", "isolation", "crash_retries",
-    *time_limits.DEFAULTS,
+    "task_runner", *time_limits.DEFAULTS,
 )  # fmt: skip
 MAX_SCHEDULES = 100
 MAX_TAGS = 100
@@ -42,8 +43,8 @@ MAX_CRASH_RETRIES = 100
 
 
 def update_deployment(deployment: Deployment, *, user: User | None = None, **changes: Any) -> Deployment:
-    """Change a deployment: its name, description, parameters, tags, queue (by name), isolation, entrypoint, directory
-    or version.
+    """Change a deployment: its name, description, parameters, tags, queue (by name), isolation, entrypoint, directory,
+    version or task runner (by name).
 
     Also `crash_retries`, how many times in a row a run that crashed is run again, `limit`, how many of its runs may be
     in progress at once (None: as many as there are places), and `collision`, what becomes of one more;
@@ -68,6 +69,7 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
         check_limit(deployment.limit)
         check_isolation(deployment.isolation)
         check_crash_retries(deployment.crash_retries)
+        check_task_runner(deployment.task_runner)
         check_time_limits(deployment)
         if deployment.collision not in Collision.values:
             raise ValidationError({"collision": f"Write {' or '.join(Collision.values)}."})
@@ -93,7 +95,7 @@ def duplicate_deployment(
         specs = specs_of(deployment)
         copied = (
             "team", "flow", "queue", "description", "entrypoint", "directory", "version", "parameter_schema", "limit",
-            "collision", "isolation", "crash_retries", *time_limits.DEFAULTS,
+            "collision", "isolation", "crash_retries", "task_runner", *time_limits.DEFAULTS,
         )  # fmt: skip
         copy = Deployment(name=checked_name("name", name), created_by=user, tags=list(deployment.tags))
         for attribute in copied:
@@ -270,6 +272,15 @@ def check_crash_retries(retries: Any) -> None:
     is_number = isinstance(retries, int) and not isinstance(retries, bool) and 0 <= retries <= MAX_CRASH_RETRIES
     if not is_number:
         raise ValidationError({"crash_retries": f"Write a number from 0 to {MAX_CRASH_RETRIES}."})
+
+
+def check_task_runner(text: Any) -> None:
+    """Raise ValidationError (`task_runner`) for what names no task runner; empty is none of its own."""
+    try:
+        if text:
+            check_runner(str(text), "Task runner")
+    except ValueError as error:
+        raise ValidationError({"task_runner": str(error)}) from None
 
 
 def checked_name(name: str, value: Any) -> str:

@@ -15,6 +15,7 @@ from flows.actions import (
     check_crash_retries,
     check_isolation,
     check_ready_for_schedules,
+    check_task_runner,
     check_texts,
     check_values,
     checked_name,
@@ -33,7 +34,7 @@ from teams.models import Team, User
 
 Changes = dict[str, list[Any]]
 # By declarations from before there were such fields.
-_ALWAYS_DECLARED = {"isolation": Isolation.PROCESS.value, "crash_retries": 0, **time_limits.DEFAULTS}
+_ALWAYS_DECLARED = {"isolation": Isolation.PROCESS.value, "crash_retries": 0, "task_runner": "", **time_limits.DEFAULTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Declaration:
         queue: The name of its work queue, made when it is new.
         isolation: One of `Isolation`: where its runs execute.
         crash_retries: How many times in a row a run that crashed is run again.
+        task_runner: Where submitted tasks of its runs execute, by name; empty: as the code says.
         late_after_seconds: A run that has not begun this long after its time is Late; None: the server's setting.
         expected_seconds: How long a run should take at most; None: not watched. `on_overrun`: one of `OnOverrun`.
         deadline_seconds: When a run should have ended, after its time; None: not watched. `on_deadline` as above.
@@ -68,6 +70,7 @@ class Declaration:
     queue: str = DEFAULT_QUEUE
     isolation: str = Isolation.PROCESS.value
     crash_retries: int = 0
+    task_runner: str = ""
     late_after_seconds: int | None = None
     expected_seconds: int | None = None
     on_overrun: str = OnOverrun.NOTHING.value
@@ -154,6 +157,7 @@ def _checked(declaration: Declaration) -> Declaration:
         raise ValidationError(
             {"entrypoint": f"“{declaration.entrypoint}” names no function. Write path/to/file.py:function."}
         )
+    check_task_runner(declaration.task_runner)
     check_schema(dict(declaration.parameter_schema))
     check_parameters(declaration.parameter_schema, declaration.parameters, partial=True)
     checked_tags(declaration.tags)

@@ -247,6 +247,13 @@ class Deployment(models.Model):
     isolation = models.CharField(
         max_length=8, choices=Isolation.choices, default=Isolation.PROCESS, db_default=Isolation.PROCESS
     )
+    task_runner = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Where submitted tasks of its runs execute: a name, or name:argument. Empty: as the code says.",
+    )
     late_after_seconds = models.PositiveIntegerField(
         null=True, blank=True, help_text="A run that has not begun this long after its time is Late; empty: 60."
     )

@@ -66,6 +66,7 @@ def start_message(claimed: Claim) -> Start:
         scheduled_for=run.scheduled_for.isoformat() if run.scheduled_for else None,
         token=run_token(claimed.attempt),
         api_url=settings.API_URL,
+        task_runner=deployment.task_runner if deployment else "",
         keep=str(run.team_id) if deployment and deployment.isolation == Isolation.WORKER else "",
     )
 

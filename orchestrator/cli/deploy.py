@@ -12,7 +12,7 @@ import click
 from orchestrator.cli.client import Api, connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import full_name
-from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, parameter_options, read_parameters
+from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, TASK_RUNNER, parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
 from orchestrator.cli.specs import complete, spec_options
 from orchestrator.cli.time_limits import time_limit_options, time_limits_of
@@ -30,6 +30,7 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @click.option("--team", metavar="TEAM", help="The team that owns a new one.  [yours; ORCHESTRATOR_TEAM names another]")
 @click.option("--queue", metavar="QUEUE", help="The work queue whose workers run it.  [default]")
 @ISOLATION
+@TASK_RUNNER
 @CRASH_RETRIES
 @time_limit_options
 @click.option("--description", metavar="TEXT", help="Instead of the flow's own.")
@@ -46,6 +47,7 @@ def deploy(
     team: str | None,
     queue: str | None,
     isolation: str | None,
+    task_runner: str | None,
     crash_retries: int | None,
     description: str | None,
     version_: str | None,
@@ -79,6 +81,7 @@ def deploy(
         "paused": paused,
         **({"queue": queue} if queue else {}),
         **({"isolation": isolation} if isolation else {}),
+        **({"task_runner": task_runner} if task_runner is not None else {}),
         **({"crash_retries": crash_retries} if crash_retries is not None else {}),
         **time_limits_of(**time_limits),
         **({"schedules": [complete(spec)]} if spec else {}),

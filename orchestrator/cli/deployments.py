@@ -12,7 +12,15 @@ from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.mutes import mute, muted_words, unmute
 from orchestrator.cli.names import find_deployment, full_name
-from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, agreed, json_option, parameter_options, read_parameters
+from orchestrator.cli.options import (
+    CRASH_RETRIES,
+    ISOLATION,
+    TASK_RUNNER,
+    agreed,
+    json_option,
+    parameter_options,
+    read_parameters,
+)
 from orchestrator.cli.output import Cell, command, emit_json, fields, table, upcoming, value
 from orchestrator.cli.schedules import schedule, schedule_words
 from orchestrator.cli.time_limits import time_limit_options, time_limit_words, time_limits_of
@@ -88,6 +96,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("queue", found["queue"]),
             ("limit", _limit_words(found)),
             ("isolation", found["isolation"]),
+            ("task runner", found["task_runner"]),
             ("after a crash", _crash_words(found)),
             ("time limits", time_limit_words(found)),
             ("tags", ", ".join(found["tags"])),
@@ -116,10 +125,17 @@ def _changed_words(found: dict[str, Any], given: Iterable[str]) -> str:
     words = (
         _limit_words(found) or ("no limit" if "limit" in given else ""),
         f"isolation {found['isolation']}" if worker or "isolation" in given else "",
+        _runner_words(found, given),
         crash and f"after a crash {crash}",
         time_limit_words(found),
     )
     return "; ".join([f"queue {found['queue']}", *filter(None, words)])
+
+
+def _runner_words(found: dict[str, Any], given: Iterable[str]) -> str:
+    if runner := found["task_runner"]:
+        return f"tasks on {runner}"
+    return "tasks where the code says" if "task_runner" in given else ""
 
 
 @deployment.command("set")
@@ -132,6 +148,7 @@ def _changed_words(found: dict[str, Any], given: Iterable[str]) -> str:
     help="What becomes of a run that comes while the limit is reached.  [wait]",
 )
 @ISOLATION
+@TASK_RUNNER
 @CRASH_RETRIES
 @time_limit_options
 @click.option("--description", metavar="TEXT", help="What it is for.")
@@ -142,6 +159,7 @@ def change(
     limit: int | str | None,
     collision: str | None,
     isolation: str | None,
+    task_runner: str | None,
     crash_retries: int | None,
     description: str | None,
     as_json: bool,
@@ -158,6 +176,7 @@ def change(
         "queue": queue,
         "collision": collision,
         "isolation": isolation,
+        "task_runner": task_runner,
         "crash_retries": crash_retries,
         "description": description,
     }

@@ -27,6 +27,12 @@ CRASH_RETRIES = click.option(
     metavar="N",
     help="Run a run again that crashed (its process or its machine died), N times in a row at most.  [0]",
 )
+TASK_RUNNER = click.option(
+    "--task-runner",
+    metavar="NAME[:ARGUMENT]",
+    help='Where submitted tasks of its runs execute, whatever their code says: threads, processes:4, dask, ray …; "" '
+    "for what the code says.",
+)
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

@@ -27,6 +27,7 @@ class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True):
         tags: Of the run.
         deployment_id, deployment: Of the deployment, empty without one.
         scheduled_for: When it was to start.
+        task_runner: The one that its deployment chose, by name; empty: the flow's own.
     """
 
     id: str
@@ -37,6 +38,7 @@ class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True):
     deployment_id: str = ""
     deployment: str = ""
     scheduled_for: datetime | None = None
+    task_runner: str = ""
 
 
 def execute(flow: Flow[Any, Any], claimed: ClaimedRun, on_concluded: Callable[[], None] | None = None) -> int:
@@ -74,6 +76,7 @@ def claimed_flow_run(flow: Flow[Any, Any], claimed: ClaimedRun) -> FlowRun:
     run.deployment_id = claimed.deployment_id
     run.deployment = claimed.deployment
     run.scheduled_for = claimed.scheduled_for
+    run.task_runner = claimed.task_runner
     return run
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, T
 
 from orchestrator.sdk.decorated import Decorated
 from orchestrator.sdk.load_guard import leave_out
-from orchestrator.sdk.runners.kinds import check_kind
+from orchestrator.sdk.runners.kinds import check_runner
 from orchestrator.sdk.states import State, StateType
 from orchestrator.sdk.tracebacks import user_frames
 
@@ -226,7 +226,8 @@ def flow(
         retries: How many times a run that failed is tried again.
         retry_delay_seconds: A number, a list (its last value repeats), or a function such as `exponential_backoff(2)`.
         task_runner: Where submitted tasks execute: a runner, or the name of a kind ("threads", "inline", "processes",
-            "dask", "ray"); by default what `ORCHESTRATOR_TASK_RUNNER` names, else threads.
+            "dask", "ray"); by default what `ORCHESTRATOR_TASK_RUNNER` names, else threads. A deployment's own choice
+            comes before it.
         description: For people; the docstring by default.
         timeout_seconds: How long one attempt may take.
         validate_parameters: Whether to fit the arguments to the annotations.
@@ -250,7 +251,7 @@ def flow(
     if fn is None:
         return functools.partial(flow, **options)
     if isinstance(task_runner, str):
-        check_kind(task_runner, "@flow")
+        check_runner(task_runner, "@flow")
     if on_unhandled_failure not in ("fail", "ignore"):
         raise ValueError(f'@flow: on_unhandled_failure must be "fail" or "ignore", not {on_unhandled_failure!r}.')
     made: Flow[..., Any] = Flow(fn, options, "flow")

@@ -21,6 +21,7 @@ from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.interrupts import crash_cause
 from orchestrator.sdk.loading import Entrypoint, load_flow
 from orchestrator.sdk.processes import mark_of, set_mark
+from orchestrator.sdk.runners.kinds import VARIABLE
 from orchestrator.sdk.states import State, StateType
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -110,6 +111,8 @@ def take_over(start: Start) -> None:
             os.environ[name] = value
         else:
             os.environ.pop(name, None)
+    if start.task_runner:  # for subflows that name none; the run's own flow is told by `claimed_run`
+        os.environ[VARIABLE] = start.task_runner
     sys.argv = [Entrypoint.parse(start.entrypoint).target]
 
 
@@ -142,6 +145,7 @@ def claimed_run(start: Start) -> ClaimedRun:
         deployment_id=start.deployment_id or "",
         deployment=start.deployment or "",
         scheduled_for=datetime.fromisoformat(start.scheduled_for) if start.scheduled_for else None,
+        task_runner=start.task_runner,
     )
 
 

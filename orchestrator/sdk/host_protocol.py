@@ -27,6 +27,7 @@ class Start(msgspec.Struct, tag_field="op", tag="start", kw_only=True, omit_defa
     api_url: str = ""
     env: dict[str, str] = {}
     lease_until: float = 0.0  #: by `boot.boot_seconds`: it must have ended by then unless extended; 0: no such bound
+    task_runner: str = ""  #: the one that its deployment chose, by name; empty: the flow's own
     keep: str = ""  #: whose kept process may run it; empty: a process of its own
 
 

@@ -341,13 +341,18 @@ def _runner_of(owner: FlowRun | None) -> TaskRunner:
     runner = _outside if owner is None else owner.runner
     if runner is not None:
         return runner
-    made = new_runner(DEFAULT if owner is None else owner.flow.task_runner)  # outside the lock: it may import a lot
+    made = new_runner(_wanted_runner(owner))  # outside the lock: it may import a lot
     with _lock:
         if owner is None:
             _outside = _outside or made
             return _outside
         owner.runner = owner.runner or made
         return owner.runner
+
+
+def _wanted_runner(owner: FlowRun | None) -> TaskRunner | str | None:
+    """Return what a flow run's runner is made from: its deployment's choice comes before what stands in its code."""
+    return DEFAULT if owner is None else owner.task_runner or owner.flow.task_runner
 
 
 def close_runner(run: FlowRun) -> None:

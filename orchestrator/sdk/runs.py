@@ -124,6 +124,7 @@ class FlowRun(Run):
         parent_task_run_id: The task run that stands for it in its parent.
         deployment_id, deployment: Of the deployment, empty without one.
         scheduled_for: When a schedule or a person wanted it to start; None for a script.
+        task_runner: The runner that its deployment chose, by name; empty: the flow's own.
         on_concluded: Called just before its final state is recorded: from then on, its hooks are this process's.
     """
 
@@ -142,6 +143,7 @@ class FlowRun(Run):
         "runner",
         "scheduled_for",
         "submitted",
+        "task_runner",
     )
 
     def __init__(
@@ -175,6 +177,7 @@ class FlowRun(Run):
         self.on_concluded: Callable[[], None] | None = None
         self.calls: dict[str, Iterator[int]] = {}  #: a task's key → how often it was called in this attempt
         self.runner: TaskRunner | None = None
+        self.task_runner = ""
         self.submitted: Submitted | None = None
         self.reuse: Reuse | None = None
 

@@ -95,7 +95,10 @@ class DeploymentAdmin(VerbAdmin):
     readonly_fields = ("flow", "team", "parameter_schema", "created_by", "created_at", "updated_at", "pages")
     fieldsets = (
         (None, {"fields": ("flow", "team", "name", "description", "tags", "paused", "pages")}),
-        ("Runs", {"fields": ("queue", "limit", "collision", "isolation", "crash_retries", "parameters")}),
+        (
+            "Runs",
+            {"fields": ("queue", "limit", "collision", "isolation", "task_runner", "crash_retries", "parameters")},
+        ),
         ("Time limits", {"fields": tuple(time_limits.DEFAULTS)}),
         ("Code", {"fields": ("entrypoint", "directory", "version", "parameter_schema")}),
         ("Record", {"fields": ("created_by", "created_at", "updated_at")}),

@@ -21,6 +21,7 @@ from flows.models import (
 )
 from flows.schedules import MAX_CATCHUP_SECONDS, Spec
 from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeField
+from orchestrator.sdk.runners import kinds
 
 NEXT_TIMES = 5
 MAX_NEXT_TIMES = 100
@@ -30,6 +31,13 @@ CRASH_RETRIES: Any = {
     "min_value": 0,
     "max_value": MAX_CRASH_RETRIES,
     "help_text": "How many times in a row a run that crashed is run again.",
+}
+TASK_RUNNER: Any = {
+    "required": False,
+    "allow_blank": True,
+    "max_length": kinds.MAX_LENGTH,
+    "help_text": "Where submitted tasks of its runs execute, whatever their code says: "
+    f"{', '.join(kinds.KINDS)}, or with an argument, as in `processes:4`. Empty: as the code says.",
 }
 _SECONDS: Any = {"required": False, "allow_null": True, "min_value": 1, "max_value": time_limits.MAX_SECONDS}
 ISOLATION = f"`process`: each run in a process of its own. `worker`: one that is kept. {ISOLATION_RISK}"
@@ -193,7 +201,7 @@ class DeploymentSerializer(ReadSerializer):
         fields = (
             "id", "name", "flow", "paused", "tags", "queue", "schedules", "parameters", "parameter_schema",
             "entrypoint", "directory", "version", "description", "limit", "collision", "isolation",
-            "crash_retries", *time_limits.DEFAULTS, "created_at", "updated_at",
+            "crash_retries", "task_runner", *time_limits.DEFAULTS, "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -233,6 +241,7 @@ class DeclarationSerializer(TimeLimitsSerializer):
     queue = serializers.CharField(max_length=100, required=False)
     isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
     crash_retries = serializers.IntegerField(**CRASH_RETRIES)
+    task_runner = serializers.CharField(**TASK_RUNNER)
     paused = serializers.BooleanField(required=False, help_text="Whether a new one starts paused.")
     schedules = SpecSerializer(many=True, required=False, help_text="Left out: those that are there stay.")
 
@@ -268,6 +277,7 @@ class DeploymentChangesSerializer(TimeLimitsSerializer):
     )
     isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
     crash_retries = serializers.IntegerField(**CRASH_RETRIES)
+    task_runner = serializers.CharField(**TASK_RUNNER)
     paused = serializers.BooleanField(required=False)
 
 

@@ -17,6 +17,7 @@ from runs.models import FlowRun, Trigger
 from runs.parameter_form import fields_of, read
 from runs.views.deployment_page import deployment_of
 from runs.views.run_list import _uuid as uuid_of
+from runs.views.runner_field import read_runner, runner_field
 from runs.views.time_limit_fields import read_time_limits, time_limit_fields
 from runs.views.typed import read_whole
 from teams.lost_updates import saving
@@ -106,6 +107,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                         tags=request.POST.get("tags", "").split(","),
                         queue=request.POST.get("queue", ""),
                         isolation=request.POST.get("isolation", deployment.isolation),
+                        task_runner=read_runner(request.POST, deployment.task_runner),
                         crash_retries=_number(request.POST.get("crash_retries", str(deployment.crash_retries))),
                         limit=read_whole(request.POST.get("limit", str(deployment.limit or "")), "limit"),
                         collision=request.POST.get("collision", deployment.collision),
@@ -117,13 +119,14 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             else:
                 messages.success(request, "Saved.")
                 return redirect("deployment", deployment.id)
-        named = {"description", "tags", "queue", "isolation", "crash_retries", "limit", "collision"}
+        named = {"description", "tags", "queue", "isolation", "task_runner", "crash_retries", "limit", "collision"}
         context = {
             **offered,
             "shown": {name: request.POST.get(name, "") for name in named},
             "wrong": {name: errors.get(name, []) for name in named},
             "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors, partial=True),
             "time_limits": time_limit_fields(deployment, request.POST, errors),
+            "runner": runner_field(read_runner(request.POST, deployment.task_runner)),
             "errors": _general(errors, named | set(time_limits.DEFAULTS) | set(filled.errors)),
         }
         return render(request, "flows/deployment_edit.html", context, status=422)
@@ -139,6 +142,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             "collision": deployment.collision,
         },
         "time_limits": time_limit_fields(deployment),
+        "runner": runner_field(deployment.task_runner),
         "fields": fields_of(schema, deployment.parameters, partial=True),
     }
     return render(request, "flows/deployment_edit.html", context)

@@ -76,6 +76,18 @@ def test_isolation_is_declared_or_set_elsewhere(api: APIClient) -> None:
     assert (declared.data["changes"], declared.data["kept"]) == ({}, [])
 
 
+def test_a_task_runner_is_declared_or_set_elsewhere(api: APIClient) -> None:
+    made = api.post("/api/deployments/", {**DECLARATION, "task_runner": "processes:4"})
+    address = f"/api/deployments/{made.data['id']}/"
+    assert made.data["task_runner"] == "processes:4"
+    assert api.patch(address, {"task_runner": "dask:tcp://10.0.0.7:8786"}).status_code == 200
+    again = api.post("/api/deployments/", {**DECLARATION, "task_runner": "processes:4"})
+    assert (again.data["task_runner"], again.data["kept"]) == ("dask:tcp://10.0.0.7:8786", ["task_runner"])
+    copy = api.post(f"{address}duplicate/", {"name": "copy"})
+    assert copy.data["task_runner"] == "dask:tcp://10.0.0.7:8786"
+    assert api.patch(address, {"task_runner": ""}).data["task_runner"] == ""
+
+
 def test_a_new_deployment_can_be_paused(api: APIClient) -> None:
     made = api.post("/api/deployments/", {**DECLARATION, "schedules": [MONDAYS], "paused": True})
 
@@ -90,6 +102,9 @@ def test_a_new_deployment_can_be_paused(api: APIClient) -> None:
         ({"entrypoint": "nothing"}, "entrypoint"),
         ({"isolation": "none"}, "isolation"),
         ({"crash_retries": -1}, "crash_retries"),
+        ({"task_runner": "proceses"}, "task_runner"),
+        ({"task_runner": "processes:many"}, "task_runner"),
+        ({"task_runner": "inline:1"}, "task_runner"),
         ({"name": "a/b"}, "name"),
         ({"parameters": {"limit": "many"}}, "parameters.limit"),
         ({"schedules": [{"kind": "cron", "expression": "61 * * * *"}]}, "schedules.0.expression"),

@@ -60,6 +60,8 @@ def test_setting_a_deployment_says_what_was_set(nightly: Cli) -> None:
     assert "after a crash not run again" in said("--crash-retries", "0")
     assert "isolation worker" in said("--isolation", "worker")
     assert "isolation process" in said("--isolation", "process")
+    assert "tasks on processes:2" in said("--task-runner", "processes:2")
+    assert "tasks where the code says" in said("--task-runner", "")
     assert "1 at once; one more waits" in said("--limit", "1")
     assert "no limit" in said("--limit", "none")
     assert said("--description", "x") == "Changed etl/nightly: queue default.\n"

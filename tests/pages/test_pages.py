@@ -239,6 +239,8 @@ def test_a_deployment_is_edited_duplicated_paused_and_deleted(reader: Client, ma
         "queue": "fast",
         "isolation": "worker",
         "crash_retries": "2",
+        "task_runner": "processes",
+        "task_runner_argument": "4",
         "parameter.table": "other",
         "parameter.year": "",
     }
@@ -249,6 +251,9 @@ def test_a_deployment_is_edited_duplicated_paused_and_deleted(reader: Client, ma
     assert "In a process that the worker keeps" in reader.get(f"{base}/").content.decode()
     assert reader.post(f"{base}/edit/", {**form, "isolation": "none"}).status_code == 422
     assert reader.post(f"{base}/edit/", {**form, "crash_retries": "many"}).status_code == 422
+    assert reader.post(f"{base}/edit/", {**form, "task_runner_argument": "many"}).status_code == 422
+    assert deployment.task_runner == "processes:4"
+    assert 'value="processes" selected' in reader.get(f"{base}/edit/").content.decode()
     assert deployment.parameters == {"table": "other"}
 
     taken = reader.post(f"{base}/duplicate/", {"name": "nightly", "parameter.table": "kept"})

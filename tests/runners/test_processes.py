@@ -55,6 +55,11 @@ def test_a_pool_by_name_and_by_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ORCHESTRATOR_TASK_RUNNER", "proceses")
     with pytest.raises(ValueError, match=r"no task runner 'proceses'\. There are dask, inline, processes"):
         by_default()
+    monkeypatch.setenv("ORCHESTRATOR_TASK_RUNNER", "processes:1")
+    assert by_default() != os.getpid()
+    monkeypatch.setenv("ORCHESTRATOR_TASK_RUNNER", "inline:1")
+    with pytest.raises(ValueError, match="'inline' takes nothing after its name"):
+        by_default()
     with pytest.raises(ValueError, match="no task runner 'thread'"):
         flow(task_runner="thread")(lambda: None)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="max_workers"):

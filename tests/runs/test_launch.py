@@ -59,6 +59,13 @@ def test_only_runs_of_one_team_share_a_kept_process(claim: claims.Claim) -> None
     assert start_message(claim).keep == str(claim.run.team_id)
 
 
+def test_the_deployments_task_runner_goes_with_the_run(claim: claims.Claim) -> None:
+    assert start_message(claim).task_runner == ""
+    assert claim.run.deployment is not None
+    claim.run.deployment.task_runner = "processes:2"
+    assert start_message(claim).task_runner == "processes:2"
+
+
 def test_the_host_is_told_what_the_claim_holds(claim: claims.Claim, django_assert_num_queries: object) -> None:
     with django_assert_num_queries(0):  # type: ignore[operator]
         start = start_message(claim)

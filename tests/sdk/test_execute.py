@@ -1,11 +1,12 @@
 """A run that a worker claimed: its flow executes under the id and attempt that it was given."""
 
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from orchestrator import flow, runtime
+from orchestrator import flow, runtime, task
 from orchestrator.sdk.execute import ClaimedRun, execute
 from tests.sdk.conftest import Recorded
 
@@ -40,6 +41,22 @@ def test_claimed_run_executes_as_itself(recorded: Recorded):
     running, completed = recorded.facts("flow_state")
     assert (running["run"], running["attempt"], running["type"], running["pid"] > 0) == (RUN, 2, "RUNNING", True)
     assert (completed["attempt"], completed["type"]) == (2, "COMPLETED")
+
+
+def test_the_deployments_task_runner_comes_before_the_codes():
+    seen: list[bool] = []
+
+    @task
+    def is_here() -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    @flow(task_runner="threads")
+    def one() -> None:
+        seen.append(is_here.submit().result())
+
+    execute(one, ClaimedRun(id=RUN, name="x", task_runner="inline"))
+    execute(one, ClaimedRun(id=RUN, name="x"))
+    assert seen == [True, False]
 
 
 @pytest.mark.parametrize(("error", "code"), [(ValueError("boom"), 1), (SystemExit(5), 5), (SystemExit(), 0)])
