@@ -523,8 +523,8 @@ def test_what_waits_for_its_upstream_or_a_place_is_called_off_when_the_flow_fail
         blocking = blocks.submit()
         begun.wait()
         until_running(blocking)
-        add.submit(1, wait_for=[blocking])
-        threading.Thread(target=go_on.open).start()
+        waiting = add.submit(1, wait_for=[blocking])
+        waiting.add_done_callback(lambda _: go_on.open())  # not before: what it waits for would end, and it begin
         raise ValueError("boom")
 
     with pytest.raises(ValueError, match="boom"):
