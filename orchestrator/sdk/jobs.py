@@ -261,7 +261,8 @@ class Job(Cancellation):
                 state = self._run.state
                 return running and (self.asked or (state is not None and state.type is StateType.CANCELLED))
             begun, parked = self._begun, self._parked
-            is_queued = type(self._doing) in (AskSlot, WaitForSlot, Begin)
+            doing, call = type(self._doing), self._call
+            is_queued = doing in (AskSlot, WaitForSlot) or (doing is Begin and not (call and call.has_begun))
             if begun and not running and not (is_queued and self._run.run_count == 1):
                 return False
             self.asked = True

@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator import ProcessPoolTaskRunner, flow, runtime, task
-from tests.runners.conftest import Gate, until_gone
+from tests.runners.conftest import WAIT_SECONDS, Gate, until_gone
 from tests.sdk.conftest import Recorded
 from tests.sdk.processes import environment
 from tests.sdk.slot_server import slot_server
@@ -193,11 +194,20 @@ def test_tasks_clean_up_when_the_flow_is_stopped(number: signal.Signals, home: P
     assert stopped.stdout is not None
     with stopped:
         worker = int(stopped.stdout.readline())
+        until_recorded_running(Recorded(home))
         stopped.send_signal(number)
         assert stopped.stdout.read() == "cleaned up\n"
     assert not Path(f"/proc/{worker}").exists()
     states = [(fact["k"], fact["name"]) for fact in Recorded(home).facts() if fact["k"].endswith("_state")]
     assert states == [("flow_state", "Running"), ("task_state", "Running"), ("flow_state", "Crashed")]
+
+
+def until_recorded_running(recorded: Recorded) -> None:
+    """Wait for a task run's Running, which another thread of the flow records than the one that prints."""
+    until = time.monotonic() + WAIT_SECONDS
+    while not any(fact["name"] == "Running" for fact in recorded.facts("task_state")):
+        assert time.monotonic() < until, recorded.facts()
+        time.sleep(0.005)
 
 
 CLEANS_UP = """
