@@ -227,6 +227,7 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-flow-run-task-runs": _look(_also_runs(SEE)),
     "api-flow-run-resources": _look(SEE),
     "api-flow-run-why": _look(SEE),
+    "api-flow-run-start": _look(_also_runs(SEE)),
     "api-flow-list": _look(SIGNED_IN),
     "api-flow-detail": _look(SEE),
     "api-deployment-list": {"GET": SIGNED_IN, "POST": EDIT_IN},

@@ -6,10 +6,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from django.conf import settings
 
 from flows.models import Isolation
 from orchestrator.sdk.host_protocol import Start
+from orchestrator.sdk.infrastructure.base import Placement
 from runs.authentication import run_token
 from runs.claims import Claim
 
@@ -31,6 +33,7 @@ NEVER_PASSED: Final = frozenset(
     }
 )
 RUN_ENV: Final = "ORCHESTRATOR_RUN_ENV"
+_SEEN_BY_RUNS: Final = frozenset({"working_directory"})  # of the settings of their infrastructure
 
 
 def run_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -69,6 +72,16 @@ def start_message(claimed: Claim) -> Start:
         task_runner=deployment.task_runner if deployment else "",
         keep=str(run.team_id) if deployment and deployment.isolation == Isolation.WORKER else "",
     )
+
+
+def start_away(claimed: Claim) -> Start:
+    """Return what an attempt is told that executes away from its worker: no tokens, nothing of its infrastructure's."""
+    start = start_message(claimed)
+    placement = start.infrastructure
+    if placement is not None:
+        shown = {name: value for name, value in placement.settings.items() if name in _SEEN_BY_RUNS}
+        placement = Placement(kind=placement.kind, block=placement.block, settings=shown)
+    return msgspec.structs.replace(start, token="", infrastructure=placement)
 
 
 def absolute_entrypoint(entrypoint: str, directory: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.sdk import journal
-from orchestrator.sdk.home import home
+from orchestrator.sdk.home import home, ships_itself
 from orchestrator.sdk.limited_tags import HomeTags, ServerTags
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Control:
         self.home = home()
         self.tags: HomeTags | ServerTags
         # The facts of a run that a worker started go through the worker's home; others by themselves to their server.
-        if os.environ.get("ORCHESTRATOR_API_URL") and not os.environ.get("ORCHESTRATOR_RUN_ID"):
+        if ships_itself():
             self.tags = ServerTags(lambda: self.slots.limited_tags())
         else:
             self.tags = HomeTags(self.home.limits)

@@ -9,6 +9,7 @@ from orchestrator.sdk.effects import Outcome
 from orchestrator.sdk.events import Error
 from orchestrator.sdk.exceptions import FailedRun, RunTimeoutError
 from orchestrator.sdk.futures import Future
+from orchestrator.sdk.infrastructure.limits import explain_memory_error
 from orchestrator.sdk.inputs import PLAIN
 from orchestrator.sdk.interrupts import Deadline, describe_interrupt
 from orchestrator.sdk.runs import FlowRun, TaskRun
@@ -32,6 +33,8 @@ def ending_of(run: FlowRun | TaskRun, outcome: Outcome) -> State:
     assert error is not None
     if outcome.crashed:
         return State(StateType.CRASHED, message=str(error), data=error)
+    if isinstance(error, MemoryError) and (why := explain_memory_error()):
+        return State(StateType.FAILED, message=f"MemoryError: {why}", data=error)
     if isinstance(error, Exception):
         return State(StateType.FAILED, message=summary(error), data=error)
     type_, message = describe_interrupt(error, run.flow_run is run and run.parent is None)

@@ -3,6 +3,9 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+SHIP_VARIABLE: Final = "ORCHESTRATOR_SHIP"  #: set where a run is executed away from its worker's home
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +84,14 @@ class Home:
 def home() -> Home:
     """Return this process's home, read from the environment at each call."""
     return Home(Path(os.environ.get("ORCHESTRATOR_HOME") or Path.home() / ".orchestrator").absolute())
+
+
+def ships_itself() -> bool:
+    """Whether this process ships its own facts, to the server that its environment names.
+
+    A run that a worker's host started leaves that to the worker's home, unless it has nothing of the worker's
+    (`orchestrator.sdk.attempt` in a container).
+    """
+    if not os.environ.get("ORCHESTRATOR_API_URL"):
+        return False
+    return not os.environ.get("ORCHESTRATOR_RUN_ID") or bool(os.environ.get(SHIP_VARIABLE))

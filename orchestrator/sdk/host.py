@@ -22,12 +22,12 @@ from orchestrator.sdk.boot import boot_seconds
 from orchestrator.sdk.causes import CANCELLED, LEASE_LOST, WORKER_GONE
 from orchestrator.sdk.events import Exited
 from orchestrator.sdk.home import home
-from orchestrator.sdk.host_child import kernel, run_child
+from orchestrator.sdk.host_child import run_child
 from orchestrator.sdk.host_children import LEASE_GRACE_SECONDS, LEASE_MARGIN_SECONDS, Child, Keeping
 from orchestrator.sdk.host_exits import Exit, cause_of, reap, signal_group
 from orchestrator.sdk.host_hooks import run_hooks
 from orchestrator.sdk.host_kept import Link, Place, run_kept
-from orchestrator.sdk.host_note import HostNote
+from orchestrator.sdk.host_note import HostNote, shareable_file
 from orchestrator.sdk.host_protocol import (
     Extend,
     FromHost,
@@ -40,7 +40,12 @@ from orchestrator.sdk.host_protocol import (
     decode_to_host,
     pack,
 )
+from orchestrator.sdk.host_supervisor import CLEAN_UP_SECONDS, supervise
+from orchestrator.sdk.infrastructure.base import InfrastructureError
+from orchestrator.sdk.infrastructure.kinds import infrastructure_of
+from orchestrator.sdk.infrastructure.process import Process, ProcessSettings
 from orchestrator.sdk.journal_ending import append_ending
+from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.oom import WINDOW_SECONDS, OomWatch
 from orchestrator.sdk.processes import kill_marked, mark_of
 
@@ -150,7 +155,8 @@ class RunHost:
         self._waiting.clear()  # their leases speak for them
         for child in self._children.values():
             child.note.set_reason(child.note.reason or WORKER_GONE)
-            signal_group(child.pid, signal.SIGKILL)
+            # A supervisor has to end what runs elsewhere, and gets as long as this host waits for the last.
+            signal_group(child.pid, signal.SIGTERM if child.is_supervised else signal.SIGKILL)
 
     # The life of a run
 
@@ -169,23 +175,38 @@ class RunHost:
             self._fork(start)
 
     def _fork(self, start: Start) -> None:
-        note = HostNote()
-        link = Link(Place.of(start)) if start.keep else None
-        host_pid = os.getpid()
+        """Make the attempt's process: one that runs it, becomes another Python, is kept, or supervises it elsewhere."""
         try:
+            infrastructure = infrastructure_of(start.infrastructure)
+        except InfrastructureError as error:
+            self._refuse(start, str(error))
+            return
+        process = infrastructure if isinstance(infrastructure, Process) else Process(ProcessSettings())
+        note_fd, link, host_pid = -1, None, os.getpid()
+        try:
+            note_fd = shareable_file() if process.python and not infrastructure.is_supervised else -1
+            note = HostNote(note_fd)
+            link = Link(Place.of(start)) if start.keep else None
             pid = os.fork()
         except OSError as error:
-            note.close()
             if link is not None:
                 link.close()
             self._refuse(start, f"no process could be started: {error.strerror}")
             return
         if pid == 0:
             self._let_go()
+            if infrastructure.is_supervised:
+                supervise(start, note, host_pid, infrastructure)
             if link is None:
-                run_child(start, note, host_pid)
+                run_child(start, note, host_pid, process, note_fd)
             run_kept(start, note, host_pid, link)
         child = self._children[pid] = Child(start, pid, note, start.lease_until, link=link)
+        child.is_supervised = infrastructure.is_supervised
+        child.explain = process.explain
+        if start.infrastructure is not None and infrastructure.is_supervised:
+            start.infrastructure = start.infrastructure.without_secrets()  # this process forks user code
+        if note_fd >= 0:
+            os.close(note_fd)
         self._keeping.begin(child, lambda: self._on_kept(child))
         self._send(Started(run=start.run, attempt=start.attempt, pid=pid))
 
@@ -219,7 +240,8 @@ class RunHost:
             child.note.set_reason(reason)
         child.is_stopped = True
         child.lease_until = 0.0
-        kill_at = time.monotonic() + grace_seconds
+        child.note.set_grace(grace_seconds)
+        kill_at = time.monotonic() + grace_seconds + (CLEAN_UP_SECONDS if child.is_supervised else 0.0)
         child.kill_at = kill_at if child.kill_at is None else min(kill_at, child.kill_at)
         signal_group(child.pid, signal.SIGTERM)
 
@@ -232,10 +254,9 @@ class RunHost:
     def _give_up_lapsed(self) -> None:
         """Stop what will be run again elsewhere: its lease was not extended, and lapses in a moment."""
         for child in self._children.values():
-            if child.lease_until and (left := child.lease_until - LEASE_MARGIN_SECONDS - boot_seconds()) <= (
-                LEASE_GRACE_SECONDS
-            ):
-                self._stop_child(child, LEASE_LOST, max(0.0, left))
+            if child.lease_until and child.gives_up_at <= boot_seconds():
+                left = child.lease_until - LEASE_MARGIN_SECONDS - boot_seconds()
+                self._stop_child(child, LEASE_LOST, max(0.0, min(left, LEASE_GRACE_SECONDS)))
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
@@ -292,6 +313,7 @@ class RunHost:
             kill_marked(mark_of(start.run, start.attempt))
         if not child.note.ended:
             message, cause = ended.explain(reason, self._oom)
+            message = message if reason else child.explain(ended, child.note.begun) or message
             self._close_journal(
                 start,
                 Exited(

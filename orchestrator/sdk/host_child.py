@@ -1,14 +1,14 @@
 """A run's process, from its fork by the run host to its end."""
 
 import atexit
-import ctypes
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from orchestrator.sdk import interrupts, journal
 from orchestrator.sdk.endings import error_fact
@@ -17,61 +17,57 @@ from orchestrator.sdk.exceptions import FlowLoadError
 from orchestrator.sdk.execute import ClaimedRun, execute
 from orchestrator.sdk.flows import Flow
 from orchestrator.sdk.host_note import HostNote
-from orchestrator.sdk.host_protocol import Start
+from orchestrator.sdk.host_protocol import Start, pack
+from orchestrator.sdk.infrastructure.base import COMMAND
+from orchestrator.sdk.infrastructure.process import Process
 from orchestrator.sdk.interrupts import crash_cause
+from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import Entrypoint, load_flow
 from orchestrator.sdk.processes import mark_of, set_mark
 from orchestrator.sdk.runners.kinds import VARIABLE
 from orchestrator.sdk.states import State, StateType
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
-
-class _Kernel:
-    """What this process asks of the kernel about its relatives (Linux; elsewhere nothing happens)."""
-
-    def __init__(self) -> None:
-        self._prctl: Callable[..., Any] | None = None
-
-    def prepare(self) -> None:
-        """Look the call up, in the host, so that its children need not."""
-        if sys.platform == "linux":
-            self._prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def die_with_parent(self, parent_pid: int) -> None:
-        """Have this process killed with its parent; ends it now if the parent is gone already."""
-        if self._prctl is not None:
-            self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent_pid:
-            os._exit(1)
-
-    def adopt_orphans(self) -> None:
-        """Make this process the parent of what its children leave behind, so that it sees it."""
-        if self._prctl is not None:
-            self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-kernel = _Kernel()
-
-
-def run_child(start: Start, note: HostNote, host_pid: int) -> NoReturn:
+def run_child(start: Start, note: HostNote, host_pid: int, process: Process, note_fd: int = -1) -> NoReturn:
     """Run an attempt in this newly forked process and end the process.
 
     Args:
         start: What to run.
         note: What this process and its host tell each other.
         host_pid: The process that forked this one.
+        process: How it is held.
+        note_fd: The file of the note, where another Python is to be executed.
     """
     exit_code = 1
     try:
         kernel.die_with_parent(host_pid)
         become_ordinary()
+        process.limits.apply()
+        os.environ.update(process.settings.environment)
+        if note_fd >= 0:
+            _execute_python(start, note, process, note_fd)
         interrupts.stop_reason = lambda: note.reason
         exit_code = run_attempt(start, note, load_flow)
     except BaseException as error:  # user code may raise anything, anywhere; the process must not return to the host
         sys.excepthook(type(error), error, error.__traceback__)
     leave(exit_code)
+
+
+def _execute_python(start: Start, note: HostNote, process: Process, note_fd: int) -> NoReturn:
+    """Become another Python, which runs the attempt (`orchestrator.sdk.attempt`) in this process."""
+    take_over(start)
+    set_mark(mark_of(start.run, start.attempt))
+    with tempfile.TemporaryFile() as file:
+        file.write(pack(start))
+        file.seek(0)
+        for fd in (file.fileno(), note_fd):
+            os.set_inheritable(fd, True)
+        arguments = [process.python, *COMMAND, "--fd", str(file.fileno()), "--note", str(note_fd)]
+        try:
+            os.execv(process.python, arguments)
+        except OSError as error:
+            note.set_reason(f"block {process.block!r}: {process.python} cannot be executed: {error.strerror}")
+            raise
 
 
 def become_ordinary() -> None:
@@ -120,6 +116,7 @@ def _run(start: Start, note: HostNote, load: Callable[[str], Flow[..., Any]]) ->
     try:
         enter(start.directory)
         flow = load(start.entrypoint)
+        enter(_working_directory(start))
     except FlowLoadError as error:
         print(error, file=sys.stderr, flush=True)
         note.set_hookless()
@@ -159,6 +156,11 @@ def enter(directory: str) -> None:
         raise FlowLoadError(f"The run's directory {directory} cannot be entered: {error.strerror}.") from None
 
 
+def _working_directory(start: Start) -> str:
+    """Return where a run's code works, where its infrastructure says so: it is loaded in its own folder before."""
+    return str(start.infrastructure.settings.get("working_directory", "")) if start.infrastructure else ""
+
+
 def _record_ending(start: Start, type_: StateType, error: BaseException) -> None:
     state = State(type_, message=str(error), data=error.__cause__ or error)
     journal.record(
@@ -175,9 +177,15 @@ def _record_ending(start: Start, type_: StateType, error: BaseException) -> None
     )
 
 
-def leave(exit_code: int) -> NoReturn:
-    """Do what the interpreter does at its end, as far as user code can notice, and exit."""
-    for step in (threading._shutdown, atexit._run_exitfuncs, journal.close):  # type: ignore[attr-defined]
+def leave(exit_code: int, last: Callable[[], object] | None = None) -> NoReturn:
+    """Do what the interpreter does at its end, as far as user code can notice, and exit.
+
+    Args:
+        exit_code: For the process.
+        last: Called when the journal is closed.
+    """
+    steps = [threading._shutdown, atexit._run_exitfuncs, journal.close]  # type: ignore[attr-defined]
+    for step in (*steps, last) if last else steps:
         try:
             step()
         except BaseException as error:

@@ -17,6 +17,8 @@ LEAVE_SECONDS: Final = 10.0  #: for what user code does at exit
 LEASE_GRACE_SECONDS: Final = 1.5  # between SIGTERM and SIGKILL of a run whose lease is about to lapse …
 LEASE_MARGIN_SECONDS: Final = 0.5  # … and it is gone so long before the run may begin elsewhere
 
+SUPERVISED_LEASE_SECONDS: Final = 3.0  # and so much earlier where an engine has to end it
+
 
 @dataclass(slots=True)
 class Child:
@@ -32,11 +34,14 @@ class Child:
     idle_since: float | None = None  #: monotonic; None while it is not free for a run
     waited: bool = False  #: it was kept, and waited for the run that it has
     cpu_before: float = 0.0  #: seconds that a kept process had used before the run that it has
+    is_supervised: bool = False  #: it supervises an attempt that executes elsewhere
+    explain: Callable[[Exit, bool], str] = lambda ended, begun: ""  #: what its infrastructure knows of its end
 
     @property
     def gives_up_at(self) -> float:
         """When it has to be told to stop since its lease was not extended, by `boot_seconds`."""
-        return self.lease_until - LEASE_GRACE_SECONDS - LEASE_MARGIN_SECONDS
+        more = SUPERVISED_LEASE_SECONDS if self.is_supervised else 0.0
+        return self.lease_until - LEASE_GRACE_SECONDS - LEASE_MARGIN_SECONDS - more
 
     @property
     def never_began(self) -> bool:

@@ -6,8 +6,9 @@ from typing import NoReturn
 from orchestrator.sdk import journal
 from orchestrator.sdk.causes import CANCELLED
 from orchestrator.sdk.execute import execute_hooks
-from orchestrator.sdk.host_child import become_ordinary, claimed_run, enter, kernel, leave, take_over
+from orchestrator.sdk.host_child import become_ordinary, claimed_run, enter, leave, take_over
 from orchestrator.sdk.host_protocol import Start
+from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import load_flow
 from orchestrator.sdk.states import State, StateType
 

@@ -1,8 +1,8 @@
 """Processes that a run host keeps for a deployment's runs: one run after the other in each, loaded once.
 
-What costs in a run's start is its process: the fork, loading the user's code, the exit. A deployment whose `isolation`
-is `worker` saves that, and its runs share what a process has: modules, their globals, caches, open connections. A run
-that may have left more than that behind takes its process along: one that failed or was stopped, left a thread or a
+What costs in a run's start is its process: the fork, loading the user's code, the exit. A deployment on `in-worker`
+infrastructure saves that, and its runs share what a process has: modules, their globals, caches, open connections. A
+run that may have left more than that behind takes its process along: one that failed or was stopped, left a thread or a
 process, a signal handler or a timer. So does changed code, and after some runs the process goes anyway.
 """
 
@@ -22,9 +22,10 @@ import msgspec
 
 from orchestrator.sdk import interrupts, journal, timers
 from orchestrator.sdk.flows import Flow
-from orchestrator.sdk.host_child import become_ordinary, kernel, leave, run_attempt
+from orchestrator.sdk.host_child import become_ordinary, leave, run_attempt
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Finished, FromKept, Stale, Start, decode_from_kept, pack
+from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import Entrypoint, load_flow
 
 PATIENCE_SECONDS: Final = 2.0  #: a process that stands still must not make its host stand still

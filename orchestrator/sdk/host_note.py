@@ -1,17 +1,26 @@
 """A page of memory that a run host shares with one run's process: why it is told to stop, and how far it came."""
 
 import mmap
+import os
+import struct
+import sys
+import tempfile
 from typing import Final
 
 _MAX_REASON_BYTES: Final = 1024
-_ENDED, _CONCLUDED, _HOOKLESS, _BEGUN, _REASON = range(5)
+_ENDED, _CONCLUDED, _HOOKLESS, _BEGUN = range(4)
+_GRACE: Final = 8
+_REASON: Final = 16
+_SIZE: Final = _REASON + _MAX_REASON_BYTES
+_grace = struct.Struct("d")
 
 
 class HostNote:
     """Made before the fork; each side writes its own part, so that no lock is needed."""
 
-    def __init__(self) -> None:
-        self._page = mmap.mmap(-1, _REASON + _MAX_REASON_BYTES)
+    def __init__(self, fd: int = -1) -> None:
+        """Make a page that forked processes share, or map that of a file of `shareable_file`."""
+        self._page = mmap.mmap(fd, _SIZE)
 
     @property
     def ended(self) -> bool:
@@ -58,6 +67,15 @@ class HostNote:
         text = reason.encode()[: _MAX_REASON_BYTES - 1] + b"\0"
         self._page[_REASON : _REASON + len(text)] = text
 
+    @property
+    def grace_seconds(self) -> float:
+        """How long the run has from its SIGTERM on (the host writes this before it sends it)."""
+        return float(_grace.unpack_from(self._page, _GRACE)[0])
+
+    def set_grace(self, seconds: float) -> None:
+        """Note how long the run has."""
+        _grace.pack_into(self._page, _GRACE, seconds)
+
     def clear(self) -> None:
         """Begin anew for a kept process's next run; only while the process waits for one."""
         self._page[: _REASON + 1] = bytes(_REASON + 1)
@@ -65,3 +83,14 @@ class HostNote:
     def close(self) -> None:
         """Let the page go."""
         self._page.close()
+
+
+def shareable_file() -> int:
+    """Return a file of a page's size that has no name: its descriptor reaches a process over exec. Raises OSError."""
+    if sys.platform == "linux":
+        fd = os.memfd_create("orchestrator-note")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, _SIZE)
+    return fd

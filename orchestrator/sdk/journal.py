@@ -26,7 +26,7 @@ import msgspec
 from orchestrator.sdk.bell import Bell
 from orchestrator.sdk.boot import this_boot
 from orchestrator.sdk.events import Ended, Fact, Header, encode
-from orchestrator.sdk.home import Home, home
+from orchestrator.sdk.home import Home, home, ships_itself
 from orchestrator.sdk.ids import uuid7
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ SUFFIX: Final = ".jsonl"
 CANCEL_SUFFIX: Final = ".cancel"
 UNFINISHED_SUFFIX: Final = ".making"
 RETRY_SECONDS: Final = 1.0
+LAST_FACTS_SECONDS: Final = 30.0  # for a run whose facts are lost with its container
 _MAX_DEPTH: Final = 32
 _LOWEST_FD: Final = 200  # out of the way of programs that close or reuse low descriptors
 
@@ -239,11 +240,10 @@ class Journal:
 
     def _ship(self, home: Home) -> None:
         """Have a thread send this journal to a server, where the environment names one."""
-        if not self.run and os.environ.get("ORCHESTRATOR_API_URL"):
-            from orchestrator.sdk import shipper  # 5 ms, which only these scripts pay
+        if ships_itself():
+            from orchestrator.sdk import shipper  # 5 ms, which only these processes pay
 
-            if shipper.wanted():
-                self.shipper = shipper.start(home, self.id)
+            self.shipper = shipper.start(home, self.id, LAST_FACTS_SECONDS if self.run else shipper.EXIT_WAIT_SECONDS)
 
     def _release(self) -> None:
         fd, self._fd = self._fd, -1

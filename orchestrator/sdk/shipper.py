@@ -39,6 +39,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_BODY_FACTS: Final = 2_000
 _FIRST_DELAY_SECONDS: Final = 0.5
 _LONGEST_DELAY_SECONDS: Final = 30.0
+_PATIENT_SECONDS: Final = 1.0  # between tries at the end, where facts would be lost
 
 
 class NotTaken(Exception):
@@ -49,15 +50,10 @@ class NotTaken(Exception):
         self.refused = refused  #: the server was reached and said no: trying again soon is no use
 
 
-def wanted() -> bool:
-    """Whether this process ships its own journal: a run that a worker started leaves that to the worker's home."""
-    return bool(os.environ.get("ORCHESTRATOR_API_URL")) and not os.environ.get("ORCHESTRATOR_RUN_ID")
-
-
-def start(home: Home, journal: str) -> "Shipper | None":
+def start(home: Home, journal: str, wait_seconds: float = EXIT_WAIT_SECONDS) -> "Shipper | None":
     """Begin to ship a journal whose first segment is there; None where no thread or marker can be made."""
     try:
-        shipper = Shipper(home, journal)
+        shipper = Shipper(home, journal, wait_seconds)
         shipper.start()
     except (OSError, RuntimeError, UnreadableJournal):  # RuntimeError: no more threads, or the interpreter is ending
         return None
@@ -70,10 +66,14 @@ class Shipper:
     Args:
         home: Where the journal lies.
         journal: Its id; its first segment is there.
+        wait_seconds: How long the end of the process waits for the last facts. More than a try's length where what is
+            not shipped by then is lost, as in a container.
     """
 
-    def __init__(self, home: Home, journal: str) -> None:
+    def __init__(self, home: Home, journal: str, wait_seconds: float = EXIT_WAIT_SECONDS) -> None:
         self._home = home
+        self._wait_seconds = wait_seconds
+        self._give_up_at = 0.0
         self._server = IngestServer(os.environ["ORCHESTRATOR_API_URL"], os.environ.get("ORCHESTRATOR_API_TOKEN", ""))
         self._reader = JournalReader(segment(home.journals, journal, 0))
         self._marker = home.journals / f"{journal}{MARKER_SUFFIX}"
@@ -92,13 +92,15 @@ class Shipper:
         self._marker.write_text(self._server.url)
         self._thread.start()
 
-    def finish(self, timeout_seconds: float = EXIT_WAIT_SECONDS) -> None:
-        """Ship what is left, for so long at most. Call it when the journal was ended."""
+    def finish(self) -> None:
+        """Ship what is left, for as long as it may take. Call it when the journal was ended."""
+        if self._wait_seconds > EXIT_WAIT_SECONDS:
+            self._give_up_at = time.monotonic() + self._wait_seconds
         self._ending = True
         self._wake.set()
-        self._thread.join(timeout_seconds)
+        self._thread.join(self._wait_seconds)
         if self._thread.is_alive():
-            self._complain(NotTaken(f"it did not answer within {timeout_seconds:g} s"))
+            self._complain(NotTaken(f"it did not answer within {self._wait_seconds:g} s"))
 
     def _run(self) -> None:
         delay = 0.0
@@ -118,12 +120,14 @@ class Shipper:
                         self._ship_leftovers()
                 except NotTaken as problem:
                     self._complain(problem)
-                    if self._ending:  # there is no time for another try
-                        return
+                    if self._ending and (problem.refused or time.monotonic() >= self._give_up_at):
+                        return  # there is no time for another try
                     delay = _LONGEST_DELAY_SECONDS if problem.refused else _next_delay(delay)
-                self._wake.wait(delay or POLL_SECONDS)
                 if self._ending:
-                    delay = 0.0
+                    time.sleep(min(delay, _PATIENT_SECONDS))
+                else:
+                    self._wake.wait(delay or POLL_SECONDS)
+                delay = 0.0 if self._ending else delay
         except (FileNotFoundError, UnreadableJournal):  # somebody brought the journal in and deleted it
             self._marker.unlink(missing_ok=True)
         except OSError:

@@ -3,7 +3,9 @@
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view, inline_serializer
 from rest_framework import mixins, serializers, status
@@ -26,7 +28,9 @@ from runs.api.serializers import (
     TaskRunSerializer,
 )
 from runs.api.why import WhySerializer
-from runs.models import FlowRun, Log, TaskRun
+from runs.claims import Claim
+from runs.launch import start_away
+from runs.models import Attempt, FlowRun, Log, TaskRun
 from runs.resources import samples_of
 from runs.why import told_to, why
 
@@ -171,6 +175,21 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSe
         """Delete it with its task runs, logs and all that belongs to it. 409 while it, or a subflow of it, goes on."""
         deleting.delete_flow_run(self.get_object(), user=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        summary="What the current attempt has to run",
+        description="Asked by an attempt that executes away from its worker, by its run's own token: what its run host"
+        " would be told, without tokens and without what its infrastructure is set up with.",
+        filters=False,
+        responses=dict,
+    )
+    @action(detail=True, pagination_class=None)
+    def start(self, request: Request, pk: UUID) -> Response:
+        """As `orchestrator.sdk.host_protocol.Start` has it. 404 while there was no attempt."""
+        run = self.get_object()
+        attempts = Attempt.objects.select_related("flow_run__flow", "flow_run__deployment__flow")
+        attempt = get_object_or_404(attempts, flow_run=run, number=run.attempt)
+        return Response(msgspec.to_builtins(start_away(Claim(attempt.flow_run, attempt)), enc_hook=str))
 
     def _answer(self, run: FlowRun, code: int = status.HTTP_200_OK) -> Response:
         return Response(FlowRunSerializer(self.get_queryset().get(pk=run.pk)).data, status=code)

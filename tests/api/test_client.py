@@ -29,6 +29,7 @@ WITHOUT = {
     "POST /api/workers/{id}/renew/": "said by workers",
     "POST /api/workers/{id}/release/": "said by workers",
     "POST /api/workers/{id}/sign-off/": "said by workers",
+    "GET /api/flow-runs/{id}/start/": "asked by attempts away from their worker",
     "GET /api/audit/export/": "a file to download; list_audit_entries reads the same",
 }
 

@@ -29,6 +29,7 @@ from orchestrator.sdk.host_protocol import (
     pack,
 )
 from orchestrator.sdk.ids import uuid7
+from orchestrator.sdk.infrastructure.base import Placement
 from tests.sdk.processes import environment, facts
 
 FLOWS = """
@@ -155,6 +156,7 @@ class Host:
         lease_until: float = 0.0,
         run: str = "",
         keep: str = "",
+        infrastructure: Placement | None = None,
         **parameters: Any,
     ) -> Start:
         """Start a run of a function in the file of flows."""
@@ -171,6 +173,7 @@ class Host:
             token="run-token",
             api_url="http://127.0.0.1:4200",
             keep=keep,
+            infrastructure=infrastructure,
         )
         self.socket.sendall(pack(start))
         return start
