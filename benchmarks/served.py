@@ -187,7 +187,7 @@ def command_line(quick: bool) -> Iterator[Row]:
             "deployment inspect": ["deployment", "inspect", "hello/verbs"],
             "deployment run": ["deployment", "run", "hello/verbs"],
             "deployment pause": ["deployment", "pause", "hello/verbs"],
-            "deploy": ["deploy", f"{PROGRAMS / 'hello'}.py:hello", "--name", "verbs"],
+            "deploy": ["deploy", f"{PROGRAMS / 'hello'}.py:hello", "--name", "verbs", "--source", "path"],
             "server status": ["server", "status"],
         }
         taken = interleave({name: _verb(server, words) for name, words in verbs.items()}, rounds, warm_up=True)

@@ -47,7 +47,7 @@ class Server:
 
     def deploy(self, program: str, name: str, *options: str) -> str:
         """Deploy `program.py:program` under a name and return the deployment's id."""
-        self.command("deploy", f"{PROGRAMS / program}.py:{program}", "--name", name, *options)
+        self.command("deploy", f"{PROGRAMS / program}.py:{program}", "--name", name, "--source", "path", *options)
         found = json.loads(self.command("deployment", "inspect", f"{program}/{name}", "--json"))
         return str(found["id"])
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -29,6 +29,7 @@ from flows.actions import (
 from flows.models import DEFAULT_QUEUE, Deployment, Flow, Isolation, OnOverrun, slug_of
 from flows.parameters import check_parameters, check_schema, unknown_parameters
 from flows.schedules import Spec
+from flows.sources import check_is_stored, checked_source
 from flows.time_limits import check_time_limits
 from teams.models import Team, User
 
@@ -46,6 +47,7 @@ class Declaration:
         name: The deployment's own name.
         entrypoint: `path/to/file.py:function`, or `package.module:function`.
         directory: The working directory of its runs.
+        source: Where its code is (`orchestrator.sdk.sources`); empty: a path on the worker.
         parameters: Values for the flow's parameters; a run may add to them.
         parameter_schema: JSON schema of the flow's parameters.
         queue: The name of its work queue, made when it is new.
@@ -62,6 +64,7 @@ class Declaration:
     name: str
     entrypoint: str
     directory: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -90,7 +93,8 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
 
     A three-way comparison: what was declared last, what is declared now, and what is there. A field (each parameter for
     itself, all schedules together) that the author changed since the last time is set; any other keeps what was set in
-    the browser meanwhile. The parameter schema is always the new one; parameters that the flow no longer takes go.
+    the browser meanwhile. Source and parameter schema are always the new ones; parameters that the flow no longer takes
+    go.
 
     Returns:
         The deployment and what changed, `{field: [old, new]}`; `name` is among them (`[None, name]`) when it is new.
@@ -102,6 +106,7 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
     """
     declaration = _checked(declaration)
     with transaction.atomic():
+        check_is_stored(team, declaration.source)
         deployment, is_new = _get_or_make(team, user, declaration)
         before = _state_of(deployment)
         declared = {} if is_new else {**_ALWAYS_DECLARED, **deployment.declared}
@@ -159,6 +164,7 @@ def _checked(declaration: Declaration) -> Declaration:
         )
     check_task_runner(declaration.task_runner)
     check_schema(dict(declaration.parameter_schema))
+    declaration = replace(declaration, source=checked_source(declaration))
     check_parameters(declaration.parameter_schema, declaration.parameters, partial=True)
     checked_tags(declaration.tags)
     check_isolation(declaration.isolation)
@@ -190,7 +196,7 @@ def _state_of(deployment: Deployment) -> dict[str, Any]:
     """What a person sees of a deployment, to tell what a deploy changed (reads its schedules and its queue)."""
     schedules = [spec.as_json() for spec in specs_of(deployment)]
     shared = {name: getattr(deployment, name) for name in SHARED}
-    own = {"parameters": deployment.parameters, "parameter_schema": deployment.parameter_schema}
+    own = {name: getattr(deployment, name) for name in ("source", "parameters", "parameter_schema")}
     return {**shared, **own, "queue": deployment.queue.name, "schedules": schedules}
 
 
@@ -202,6 +208,7 @@ def _take_fields(deployment: Deployment, declared: dict[str, Any], declaration: 
             value = queue_named(deployment.team, said[name], user) if name == "queue" else said[name]
             setattr(deployment, name, checked_tags(value) if name == "tags" else value)
     deployment.parameter_schema = dict(declaration.parameter_schema)
+    deployment.source = dict(declaration.source)
 
 
 def _merged_parameters(deployment: Deployment, declared: Mapping[str, Any], declaration: Declaration) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models
+from django.db.models import JSONField, Value
 from django.utils.timezone import now
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from flows.calendars import BusinessCalendar
+from flows.snapshots import Snapshot, SnapshotPiece  # noqa: F401  models of this app
 from orchestrator.sdk.ids import uuid7
 from teams.models import Team, User
 from teams.reach import ReachQuerySet
@@ -231,6 +233,9 @@ class Deployment(models.Model):
     description = models.TextField(blank=True)
     entrypoint = models.CharField(max_length=1000, help_text="path/to/file.py:function, or package.module:function")
     directory = models.CharField(max_length=1000, blank=True, help_text="The working directory of its runs.")
+    source = models.JSONField(
+        default=dict, blank=True, db_default=Value({}, JSONField()), help_text="Where its code is; empty: a path."
+    )
     version = models.CharField(max_length=200, blank=True)
     parameters = models.JSONField(default=dict, blank=True)
     parameter_schema = models.JSONField(default=dict, blank=True)

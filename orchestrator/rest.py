@@ -22,7 +22,10 @@ class Transport(Protocol):
     """A way to call the API."""
 
     def call(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Answer:
-        """Call a path with its query. Raises what its user is told when nobody answers."""
+        """Call a path with its query. A body is a value for JSON, or bytes with their own Content-Type.
+
+        Raises what its user is told when nobody answers.
+        """
 
 
 class Calls:

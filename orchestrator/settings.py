@@ -329,7 +329,13 @@ PERIODIC_JOBS = {  # celery-beat's schedule, by the names of its entries: the jo
     "tick": ("runs.jobs.tick", TICK_SECONDS),
     "notifications": ("notifications.jobs.sweep", 2),  # behind the bells; what is to be tried again
     "housekeeping": ("teams.jobs.sweep", 3600),
+    "snapshots": ("flows.jobs.forget_unused_code", 3600),
 }
+SNAPSHOT_MAX_BYTES = (
+    1024
+    * 1024
+    * whole_number("SNAPSHOT_MAX_MB", 50, "how many megabytes the files of a deployed project may have", minimum=1)
+)
 LATE_AFTER_SECONDS = whole_number(
     "LATE_AFTER_SECONDS", 60, "how long after its time a run that has not begun is Late", minimum=1
 )

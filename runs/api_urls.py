@@ -11,6 +11,7 @@ from runs.api.flow_runs import FlowRunViewSet
 from runs.api.health import HealthView
 from runs.api.ingest import IngestView
 from runs.api.slots import SlotStreamView, SlotsView, SlotTagsView, SlotView
+from runs.api.snapshots import SnapshotLimitsView, SnapshotPackView, SnapshotsView, SnapshotView
 from runs.api.work_queues import WorkQueueViewSet
 from runs.api.workers import WorkerViewSet
 
@@ -30,6 +31,10 @@ urlpatterns = [
     path("slots/tags/", SlotTagsView.as_view(), name="api-slot-tags"),
     path("slots/stream/", SlotStreamView.as_view(), name="api-slot-stream"),
     path("slots/<uuid:task_run>/", SlotView.as_view(), name="api-slot"),
+    path("snapshots/", SnapshotsView.as_view(), name="api-snapshots"),
+    path("snapshots/limits/", SnapshotLimitsView.as_view(), name="api-snapshot-limits"),
+    path("snapshots/<str:hash>/", SnapshotView.as_view(), name="api-snapshot-detail"),
+    path("snapshots/<str:hash>/pack/", SnapshotPackView.as_view(), name="api-snapshot-pack"),
     path("flow-runs/bulk/", BulkView.as_view(), name="api-flow-runs-bulk"),
     *router.urls,
 ]

@@ -336,6 +336,7 @@ def _take(runs: Sequence[FlowRun], worker: Worker, now: datetime, requests: Sequ
             number=run.attempt,
             worker=worker,
             journal=request or uuid7(),
+            source=run.deployment.source if run.deployment else {},
             host=worker.host[:200],
             created_at=now,
         )

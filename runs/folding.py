@@ -181,6 +181,7 @@ class Fold:
             number=number,
             worker_id=before.worker_id if before is not None else None,
             journal=self.journal,
+            source=before.source if before is not None and before.journal == self.journal else {},
             host=bounds.text(self.header.host, 200),
             pid=bounds.integer(self.header.pid) or None,
             state_type=StateType.PENDING.value,

@@ -12,6 +12,7 @@ from django.conf import settings
 from flows.models import Isolation
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.infrastructure.base import Placement
+from orchestrator.sdk.sources.kinds import is_rooted
 from runs.authentication import run_token
 from runs.claims import Claim
 
@@ -19,6 +20,7 @@ from runs.claims import Claim
 PASSED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR", "VIRTUAL_ENV",
     "ORCHESTRATOR_HOME", "ORCHESTRATOR_API_URL", "ORCHESTRATOR_TASK_RUNNER",
+    "ORCHESTRATOR_SNAPSHOT_CACHE_MB",
 )  # fmt: skip
 NEVER_PASSED: Final = frozenset(
     {
@@ -53,15 +55,17 @@ def run_environment(environment: Mapping[str, str] = os.environ) -> dict[str, st
 def start_message(claimed: Claim) -> Start:
     """Return what the run host needs to run a claimed attempt. Reads what the claim loaded, nothing more."""
     run, deployment = claimed.run, claimed.run.deployment
-    directory = deployment.directory if deployment else ""
+    directory, source = (deployment.directory, deployment.source) if deployment else ("", {})
+    entrypoint = (deployment.entrypoint if deployment else "") or run.entrypoint
     return Start(
         run=str(run.pk),
         attempt=claimed.attempt.number,
         journal=str(claimed.attempt.journal),
-        entrypoint=absolute_entrypoint((deployment.entrypoint if deployment else "") or run.entrypoint, directory),
+        entrypoint=entrypoint if is_rooted(source) else absolute_entrypoint(entrypoint, directory),
         flow=run.flow.name,
         name=run.name,
         directory=directory,
+        source=source,
         parameters=run.parameters,
         tags=run.tags,
         deployment_id=str(deployment.pk) if deployment else None,

@@ -326,6 +326,9 @@ class Attempt(models.Model):
     number = models.PositiveIntegerField()
     worker = models.ForeignKey(Worker, on_delete=models.SET_NULL, null=True, blank=True, related_name="attempts")
     journal = models.UUIDField(null=True, blank=True, help_text="The journal of the process that runs it.")
+    source = models.JSONField(
+        default=dict, blank=True, db_default=Value({}, JSONField()), help_text="Which code it runs; empty: a path."
+    )
     host = models.CharField(max_length=200, blank=True)
     pid = models.PositiveIntegerField(null=True, blank=True)
     state_type = models.CharField(max_length=16, choices=STATE_TYPES, default=StateType.PENDING)

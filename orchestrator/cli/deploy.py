@@ -1,10 +1,8 @@
 """`orchestrator deploy`: says what a flow is, where it lies and when it runs; the server keeps the rest."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,9 +12,11 @@ from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import full_name
 from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, TASK_RUNNER, parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
+from orchestrator.cli.sources import SOURCE_HELP, code_of, root_of, source_words
 from orchestrator.cli.specs import complete, spec_options
 from orchestrator.cli.time_limits import time_limit_options, time_limits_of
 from orchestrator.rest import TEAM
+from orchestrator.snapshots.roots import Root
 
 _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to a person
 
@@ -33,6 +33,7 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @TASK_RUNNER
 @CRASH_RETRIES
 @time_limit_options
+@click.option("--source", "source_text", default="snapshot", metavar="SOURCE", help=SOURCE_HELP)
 @click.option("--description", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--version", "version_", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--paused", is_flag=True, help="Make a new one paused: its schedules wait for `deployment resume`.")
@@ -49,6 +50,7 @@ def deploy(
     isolation: str | None,
     task_runner: str | None,
     crash_retries: int | None,
+    source_text: str,
     description: str | None,
     version_: str | None,
     paused: bool,
@@ -57,8 +59,10 @@ def deploy(
 ) -> None:
     """Make a deployment of a flow, or update it.
 
-    The file is read where it lies, in a process of its own; flows that it calls at its top level are not started.
-    Running this again changes what you changed since, and keeps what was set in the browser.
+    A snapshot of the file's project is stored on the server, from where every worker has it: of the nearest folder
+    with orchestrator.toml, pyproject.toml or .git, else of the file's own; without what .gitignore and
+    .orchestratorignore leave out. The file is read in a process of its own; flows that it calls at its top level are
+    not started. Running this again changes what you changed since, and keeps what was set in the browser.
 
     \b
       orchestrator deploy etl.py:etl --name nightly --cron "0 2 * * *" --timezone Europe/Paris
@@ -66,13 +70,14 @@ def deploy(
     """
     if spec and "kind" not in spec:
         raise click.UsageError("Say when: --weekly, --cron, --interval or --rrule; the rest needs one of them.")
-    found = inspect_flow(entrypoint)
+    root = root_of(entrypoint) if source_text == "snapshot" else None
+    found = inspect_flow(entrypoint, root)
     parameters = read_parameters(param, params, found["parameter_schema"])
+    api = connect()
     declaration = {
         "flow": found["flow"],
         "name": name,
-        "entrypoint": _as_written(found["entrypoint"], found["directory"]),
-        "directory": found["directory"],
+        **code_of(api, source_text, root, found, team),
         "description": found["description"] if description is None else description,
         "version": found["version"] if version_ is None else version_,
         "parameters": parameters,
@@ -86,7 +91,6 @@ def deploy(
         **time_limits_of(**time_limits),
         **({"schedules": [complete(spec)]} if spec else {}),
     }
-    api = connect()
     deployment = api.post("deployments/", declaration, {TEAM: team} if team else None)
     if as_json:
         emit_json(deployment)
@@ -94,13 +98,17 @@ def deploy(
         _report(api, deployment)
 
 
-def inspect_flow(entrypoint: str) -> dict[str, Any]:
+def inspect_flow(entrypoint: str, root: Root | None = None) -> dict[str, Any]:
     """Return what `orchestrator.sdk.inspect` says of a flow. What the file prints while it is loaded goes to stderr.
+
+    Args:
+        root: The project that is deployed with it, in which runs will find modules.
 
     Raises:
         click.ClickException: It cannot be loaded, or there is no such flow.
     """
     arguments = [sys.executable, "-m", "orchestrator.sdk.inspect", entrypoint]
+    arguments += [str(root.folder)] if root is not None and root.only is None else []
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
     try:
         said = json.loads(done.stdout)
@@ -111,17 +119,6 @@ def inspect_flow(entrypoint: str) -> dict[str, Any]:
             note(error["traceback"].rstrip())
         raise click.ClickException(error["message"])
     return dict(said)
-
-
-def _as_written(entrypoint: str, directory: str) -> str:
-    """Return a file's entrypoint relative to the directory of its runs where it lies below it."""
-    target, colon, function = entrypoint.rpartition(":")
-    if not os.path.isabs(target):
-        return entrypoint
-    try:
-        return f"{Path(target).relative_to(directory)}{colon}{function}"
-    except ValueError:
-        return entrypoint
 
 
 def _report(api: Api, deployment: dict[str, Any]) -> None:
@@ -157,6 +154,8 @@ def _report_change(field: str, old: Any, new: Any) -> None:
             [f"{spec['kind']} {spec['expression']} ({spec['timezone']})" for spec in specs] for specs in (old, new)
         )
         old, new = ", ".join(old), ", ".join(new)
+    elif field == "source":
+        old, new = source_words(old), source_words(new)
     elif field == "tags":
         old, new = ", ".join(old), ", ".join(new)
     _removed_added(field, old, new, old not in ("", None), new not in ("", None))

@@ -40,7 +40,7 @@ class InProcessTransport:
         from teams.authentication import IN_PROCESS
 
         path, _, query = target.partition("?")
-        data = b"" if body is None else json.dumps(body).encode()
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         host = next((name for name in settings.ALLOWED_HOSTS if name[0] not in "*.["), "localhost")
         environ = {
             "REQUEST_METHOD": method,
@@ -51,7 +51,7 @@ class InProcessTransport:
             "SERVER_PORT": str(_PORT),
             "SERVER_PROTOCOL": "HTTP/1.1",
             "HTTP_HOST": f"{host}:{_PORT}",
-            "CONTENT_TYPE": "application/json",
+            "CONTENT_TYPE": headers.get("Content-Type", "application/json"),
             "CONTENT_LENGTH": str(len(data)),
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "https" if settings.SECURE else "http",

@@ -77,8 +77,8 @@ class HttpTransport:
 
     def _exchange(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Answer:
         sent = {**self._headers, **headers}
-        data = None
-        if body is not None:
+        data = body if isinstance(body, bytes) else None  # with its own Content-Type
+        if body is not None and data is None:
             data = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         try:

@@ -41,8 +41,9 @@ class RequestsTransport:
             is_last = attempt == self._retries
             pause = self._pause * 2**attempt
             try:
+                content: dict[str, Any] = {"data": body} if isinstance(body, bytes) else {"json": body}
                 response = self.session.request(
-                    method, self._url + target, json=body, headers=sent, timeout=self._timeout
+                    method, self._url + target, **content, headers=sent, timeout=self._timeout
                 )
             except requests.RequestException as error:
                 if is_last:

@@ -70,6 +70,11 @@ class Home:
         return self.root / "secret.key"
 
     @property
+    def snapshots(self) -> Path:
+        """Snapshots of code that runs of this machine use, by their hash; whatever is missing is fetched again."""
+        return self.root / "snapshots"
+
+    @property
     def logs(self) -> Path:
         """What the server's parts print."""
         return self.root / "logs"

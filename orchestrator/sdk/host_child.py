@@ -25,6 +25,7 @@ from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import Entrypoint, load_flow
 from orchestrator.sdk.processes import mark_of, set_mark
 from orchestrator.sdk.runners.kinds import VARIABLE
+from orchestrator.sdk.sources.opening import open_code
 from orchestrator.sdk.states import State, StateType
 
 
@@ -99,7 +100,7 @@ def run_attempt(start: Start, note: HostNote, load: Callable[[str], Flow[..., An
 
 
 def take_over(start: Start) -> None:
-    """Take on a run's environment and what stands in `sys.argv`."""
+    """Take on a run's environment."""
     os.environ.update(start.env)
     os.environ["ORCHESTRATOR_RUN_ID"] = start.run
     for name, value in (("ORCHESTRATOR_API_URL", start.api_url), ("ORCHESTRATOR_API_TOKEN", start.token)):
@@ -109,13 +110,23 @@ def take_over(start: Start) -> None:
             os.environ.pop(name, None)
     if start.task_runner:  # for subflows that name none; the run's own flow is told by `claimed_run`
         os.environ[VARIABLE] = start.task_runner
-    sys.argv = [Entrypoint.parse(start.entrypoint).target]
+
+
+def enter_code(start: Start) -> str:
+    """Have a run's code in reach, work in its directory, and return the entrypoint to load.
+
+    Raises:
+        FlowLoadError: The code cannot be brought here, or the directory cannot be entered.
+    """
+    code = open_code(start.source, start.directory, start.entrypoint, api_url=start.api_url, token=start.token)
+    enter(code.directory)
+    sys.argv = [Entrypoint.parse(code.entrypoint).target]
+    return code.entrypoint
 
 
 def _run(start: Start, note: HostNote, load: Callable[[str], Flow[..., Any]]) -> int:
     try:
-        enter(start.directory)
-        flow = load(start.entrypoint)
+        flow = load(enter_code(start))
         enter(_working_directory(start))
     except FlowLoadError as error:
         print(error, file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ from typing import NoReturn
 from orchestrator.sdk import journal
 from orchestrator.sdk.causes import CANCELLED
 from orchestrator.sdk.execute import execute_hooks
-from orchestrator.sdk.host_child import become_ordinary, claimed_run, enter, leave, take_over
+from orchestrator.sdk.host_child import become_ordinary, claimed_run, enter_code, leave, take_over
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import load_flow
@@ -30,8 +30,7 @@ def run_hooks(start: Start, reason: str, message: str, host_pid: int) -> NoRetur
         become_ordinary()
         take_over(start)
         journal.open_journal(None, start.run, start.attempt)
-        enter(start.directory)
-        execute_hooks(load_flow(start.entrypoint), claimed_run(start), _state(reason, message))
+        execute_hooks(load_flow(enter_code(start)), claimed_run(start), _state(reason, message))
         exit_code = 0
     except BaseException as error:  # user code may raise anything; the process must not return to the host
         sys.excepthook(type(error), error, error.__traceback__)

@@ -43,6 +43,7 @@ class Place:
     """What runs must have in common to share a process; with the team's id in `keep`, never beyond a team."""
 
     keep: str
+    source: str
     directory: str
     entrypoint: str
     api_url: str
@@ -51,7 +52,9 @@ class Place:
     @classmethod
     def of(cls, start: Start) -> "Place":
         """The place of a run."""
-        return cls(start.keep, start.directory, start.entrypoint, start.api_url, tuple(sorted(start.env.items())))
+        source = msgspec.json.encode(start.source, order="sorted").decode()
+        env = tuple(sorted(start.env.items()))
+        return cls(start.keep, source, start.directory, start.entrypoint, start.api_url, env)
 
 
 class Link:

@@ -1,9 +1,9 @@
-"""`python -m orchestrator.sdk.inspect ENTRYPOINT`: says in JSON what flow is there, for whoever must not import it.
+"""`python -m orchestrator.sdk.inspect ENTRYPOINT [ROOT]`: says in JSON what flow is there, for who must not import it.
 
 Prints one object and exits 0: `entrypoint` (absolute), `directory` (the current one), `flow`, `description`, `version`,
 `tags`, `parameter_schema` (JSON schema of type object), `retries`, `retry_delay_seconds`, `timeout_seconds` and
 `source_sha256`. Or it prints `{"error": {"type", "message", "traceback"}}` and exits 1. What the file itself prints
-while it is loaded goes to standard error.
+while it is loaded goes to standard error. With a root, modules are found in it as when a run has it as its code.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from orchestrator.sdk.endings import error_fact
 from orchestrator.sdk.exceptions import FlowLoadError
 from orchestrator.sdk.loading import find_flow
 from orchestrator.sdk.schemas import parameter_schema
+from orchestrator.sdk.sources.opening import import_from
 from orchestrator.sdk.states import State, StateType
 
 
@@ -46,11 +47,13 @@ def describe(entrypoint: str) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     """Print the description of the flow at an entrypoint; return the exit code."""
-    if len(arguments) != 1:
-        print("usage: python -m orchestrator.sdk.inspect path.py:function", file=sys.stderr)
+    if len(arguments) not in (1, 2):
+        print("usage: python -m orchestrator.sdk.inspect path.py:function [root]", file=sys.stderr)
         return 2
     if not sys.flags.safe_path and sys.path and sys.path[0] == os.getcwd():
         del sys.path[0]  # put there by -m; loading adds what Python would when it runs the file
+    if len(arguments) == 2:
+        import_from(arguments[1])
     out = _keep_stdout()
     try:
         answer, exit_code = describe(arguments[0]), 0

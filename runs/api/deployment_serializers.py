@@ -42,6 +42,11 @@ TASK_RUNNER: Any = {
 _SECONDS: Any = {"required": False, "allow_null": True, "min_value": 1, "max_value": time_limits.MAX_SECONDS}
 ISOLATION = f"`process`: each run in a process of its own. `worker`: one that is kept. {ISOLATION_RISK}"
 
+SOURCE = (
+    "Where the code is: `kind` is `snapshot` (with its `hash`), `path` (on the worker) or `image`; left out: a path."
+    " Of a snapshot, `directory` and `entrypoint` are relative to its root."
+)
+
 
 class SpecSerializer(StrictSerializer):
     """A schedule, as it is written."""
@@ -194,13 +199,14 @@ class DeploymentSerializer(ReadSerializer):
     tags = serializers.ListField(child=serializers.CharField(), read_only=True)
     schedules = ScheduleSerializer(many=True, read_only=True)
     parameters = serializers.DictField(read_only=True)
+    source = serializers.DictField(read_only=True, help_text=SOURCE)
     parameter_schema = serializers.DictField(read_only=True, help_text="JSON schema, from the flow's annotations.")
 
     class Meta:
         model = Deployment
         fields = (
             "id", "name", "flow", "paused", "tags", "queue", "schedules", "parameters", "parameter_schema",
-            "entrypoint", "directory", "version", "description", "limit", "collision", "isolation",
+            "entrypoint", "directory", "source", "version", "description", "limit", "collision", "isolation",
             "crash_retries", "task_runner", *time_limits.DEFAULTS, "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
@@ -233,6 +239,7 @@ class DeclarationSerializer(TimeLimitsSerializer):
     name = serializers.CharField(**NAME, help_text="The deployment's own name.")
     entrypoint = serializers.CharField(max_length=1000, help_text="path/to/file.py:function or package.module:function")
     directory = serializers.CharField(max_length=1000, required=False, allow_blank=True)
+    source = serializers.DictField(required=False, help_text=SOURCE)
     description = serializers.CharField(required=False, allow_blank=True)
     version = serializers.CharField(max_length=200, required=False, allow_blank=True)
     parameters = serializers.DictField(required=False)

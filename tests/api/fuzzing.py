@@ -47,6 +47,11 @@ def _as_lines(_context: Any, value: Any) -> Any:
     return value if isinstance(value, bytes) else json.dumps(value).encode()
 
 
+@schemathesis.serializer("application/vnd.orchestrator.snapshot")
+def _as_bytes(_context: Any, value: Any) -> Any:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 @dataclass(slots=True)
 class Stage:
     """A team with one of everything: tokens by role, and the ids that addresses are filled with."""

@@ -30,6 +30,10 @@ WITHOUT = {
     "POST /api/workers/{id}/release/": "said by workers",
     "POST /api/workers/{id}/sign-off/": "said by workers",
     "GET /api/flow-runs/{id}/start/": "asked by attempts away from their worker",
+    "POST /api/snapshots/": "brought by `orchestrator deploy`",
+    "GET /api/snapshots/limits/": "asked by `orchestrator deploy`",
+    "GET /api/snapshots/{hash}/": "asked by people who look for one",
+    "GET /api/snapshots/{hash}/pack/": "fetched by runs",
     "GET /api/audit/export/": "a file to download; list_audit_entries reads the same",
 }
 
@@ -95,7 +99,7 @@ def test_every_operation_has_a_method(
 
 def matches(operation: str, call: str) -> bool:
     """Whether a call is one of an operation such as GET /api/flows/{id}/; `/preview/` is no id."""
-    pattern = re.sub(r"\{\w+\}", r"(?!preview/|bulk/|stream/|tags/|export/)[^/]+", operation)
+    pattern = re.sub(r"\{\w+\}", r"(?!preview/|bulk/|stream/|tags/|export/|limits/)[^/]+", operation)
     return re.fullmatch(pattern, call) is not None
 
 

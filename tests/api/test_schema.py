@@ -16,7 +16,7 @@ SPARE = 1.05  # some operations have fewer different requests than their part
 GROUPS = (
     "audit", "calendars", "concurrency-limits", "deliveries", "deployments", "destinations", "flow-runs", "flows",
     "health", "ingest", "mutes", "notification-policies", "schedules", "service-accounts", "shares",
-    "slots", "teams", "tokens", "users", "work-queues", "workers",
+    "slots", "snapshots", "teams", "tokens", "users", "work-queues", "workers",
 )  # fmt: skip
 
 

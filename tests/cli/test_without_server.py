@@ -74,7 +74,11 @@ def test_deploy_starts_nothing_and_says_what_comes_next(local: Cli, write: Scrip
     (deployment,) = local.json("deployment", "ls")
     assert deployment["name"] == "etl_job/nightly"
     assert deployment["entrypoint"] == "etl.py:etl_job"
-    assert deployment["directory"] == str(local.directory)
+    assert deployment["directory"] == ""
+    assert deployment["source"]["kind"] == "snapshot"
+    assert "Snapshot " in made.stderr
+    local("deploy", "etl.py:etl_job", "--name", "nightly", "--source", "path")
+    assert local.json("deployment", "inspect", "etl_job/nightly")["directory"] == str(local.directory)
     assert deployment["description"] == "Doubles."
     assert set(deployment["parameter_schema"]["properties"]) == {"limit", "day"}
 

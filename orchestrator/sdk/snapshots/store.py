@@ -1,0 +1,233 @@
+"""Where a worker's machine keeps snapshots: fetched once each, shared by all runs, the least used ones removed.
+
+    snapshots/<first 32 digits of the hash>/tree/…     the files: read-only, all of one time
+    snapshots/<…>/manifest                             what they must be
+    snapshots/<…>.lock                                 held (flock, shared) by each process that uses it
+
+Whoever uses a snapshot holds its lock until it ends, so none is removed under a run. A folder is filled beside its
+place and renamed into it. Before each use every file is looked at (one `stat` each): one that somebody changed or
+removed is put back.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from orchestrator.sdk.exceptions import OrchestratorError
+from orchestrator.sdk.snapshots.manifest import BadSnapshot, Entry, Kind, Manifest, looked_through, pieces_of
+from orchestrator.sdk.snapshots.pack import Read, read_pack
+
+if sys.platform != "win32":
+    import fcntl
+
+#: Of every file: whatever is written to one leaves another. Python's cached bytecode stays good across workers.
+FILE_TIME: Final = 1_000_000_000
+CACHE_VARIABLE: Final = "ORCHESTRATOR_SNAPSHOT_CACHE_MB"
+DEFAULT_CACHE_MB: Final = 2_048
+_held: dict[str, int] = {}  #: descriptors of the locks that this process holds, by the hash
+
+Fetch = Callable[[str], contextlib.AbstractContextManager[Read]]
+
+
+class SnapshotUnavailable(OrchestratorError):
+    """A snapshot can neither be found here nor fetched. The message says why."""
+
+
+def opened(folder: Path, hash: str, fetch: Fetch) -> Path:
+    """Return the folder with a snapshot's files, fetched where it is not here; this process uses it until it ends.
+
+    Args:
+        folder: Of all snapshots.
+        hash: Which one.
+        fetch: Opens its pack at the server.
+
+    Raises:
+        SnapshotUnavailable: It cannot be fetched, or what came is not it, or the disk is full.
+    """
+    place = folder / hash[:32]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _use(place, hash, fetch)
+        _put_back(place, hash, fetch)
+    except BadSnapshot as error:
+        raise SnapshotUnavailable(f"The snapshot {hash[:12]} that came is not whole: {error}") from None
+    except OSError as error:
+        raise SnapshotUnavailable(f"The snapshot {hash[:12]} cannot be kept in {folder}: {error}") from None
+    return place / "tree"
+
+
+def _use(place: Path, hash: str, fetch: Fetch) -> None:
+    """Hold the lock of a snapshot that is there, making it where it is not."""
+    if hash in _held:
+        return
+    while True:
+        lock = _locked(place, exclusive=False)
+        if (place / "manifest").exists():
+            _held[hash] = lock
+            os.utime(lock)  # when it was used last
+            return
+        os.close(lock)
+        lock = _locked(place, exclusive=True)
+        try:
+            if not (place / "manifest").exists():
+                size = _make(place, hash, fetch)
+                os.pwrite(lock, b"%d\n" % size, 0)
+                _remove_unused(place.parent)
+        finally:
+            os.close(lock)
+
+
+def _locked(place: Path, exclusive: bool) -> int:
+    """Return a descriptor of a snapshot's lock, held; one whose file was removed meanwhile is let go."""
+    path = f"{place}.lock"
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_ino == os.fstat(lock).st_ino:
+                return lock
+        os.close(lock)
+
+
+def _make(place: Path, hash: str, fetch: Fetch) -> int:
+    """Fetch a snapshot beside its place and rename it there; return its size. Hold its lock alone."""
+    beside = place.with_name(f"{place.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)  # without its manifest it was never whole
+    try:
+        (beside / "tree").mkdir(parents=True)
+        with fetch(hash) as read:
+            manifest, pieces = read_pack(read, hash)
+            _write_all(beside / "tree", manifest.entries, pieces)
+        (beside / "manifest").write_bytes(manifest.data)
+        beside.rename(place)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return manifest.size
+
+
+def _write_all(tree: Path, entries: tuple[Entry, ...], pieces: Iterator[tuple[str, bytes, bytes]]) -> None:
+    """Write files and links below a folder from the pieces that come. Raises BadSnapshot when some do not."""
+    wanted: dict[str, list[tuple[str, int]]] = {}
+    for folder in {os.path.dirname(entry.path) for entry in entries}:
+        (tree / folder).mkdir(parents=True, exist_ok=True)
+    for entry in entries:
+        if entry.kind is not Kind.LINK:
+            os.close(os.open(tree / entry.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        for digest, offset, _ in pieces_of(entry):
+            wanted.setdefault(digest, []).append((entry.path, offset))
+    for digest, piece, _ in pieces:
+        for path, offset in wanted.pop(digest, ()):
+            _write_at(tree / path, piece, offset)
+    if wanted:
+        raise BadSnapshot(f"{len(wanted)} parts did not come.")
+    for entry in entries:
+        _finish(tree / entry.path, entry)
+
+
+def _write_at(path: Path, piece: bytes, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(piece)
+
+
+def _finish(path: Path, entry: Entry) -> None:
+    if entry.kind is Kind.LINK:
+        path.symlink_to(entry.target)
+        return
+    if path.stat().st_size != entry.size:
+        raise BadSnapshot(f"{entry.path} has another size than it should.")
+    path.chmod(0o555 if entry.kind is Kind.PROGRAM else 0o444)
+    os.utime(path, (FILE_TIME, FILE_TIME))
+
+
+def _put_back(place: Path, hash: str, fetch: Fetch) -> None:
+    """Make good what somebody did to the files since they were written."""
+    tree = place / "tree"
+    data = (place / "manifest").read_bytes()
+    changed = {entry.path for entry in looked_through(data) if not _is_whole(f"{tree}/{entry.path}", entry)}
+    if not changed:
+        return
+    spoilt = tuple(entry for entry in Manifest.read(data, hash).entries if entry.path in changed)
+    names = ", ".join(entry.path for entry in spoilt[:3]) + (" …" if len(spoilt) > 3 else "")
+    print(f"Put back what was changed in the snapshot {hash[:12]}: {names}", file=sys.stderr, flush=True)
+    beside = place.with_name(f"{place.name}.mend.{os.getpid()}")
+    try:
+        beside.mkdir()
+        with fetch(hash) as read:
+            _, pieces = read_pack(read, hash)
+            _write_all(beside, spoilt, pieces)
+        for entry in spoilt:
+            _replace(beside / entry.path, tree / entry.path, tree)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _is_whole(path: str, entry: Entry) -> bool:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    if entry.kind is Kind.LINK:
+        return stat.S_ISLNK(found.st_mode) and os.readlink(path) == entry.target
+    return stat.S_ISREG(found.st_mode) and found.st_size == entry.size and found.st_mtime == FILE_TIME
+
+
+def _replace(new: Path, path: Path, tree: Path) -> None:
+    """Rename a file over what stands in its place, even if that, or a folder above it, became something else."""
+    for folder in [*path.relative_to(tree).parents][-2::-1]:  # from the top
+        there = tree / folder
+        if there.is_symlink() or (there.exists() and not there.is_dir()):
+            there.unlink()
+        there.mkdir(exist_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    new.rename(path)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove what was not used for longest, while all is more than it may be; never what a process uses."""
+    most = _most_bytes()
+    locks = sorted(folder.glob("*.lock"), key=lambda path: path.stat().st_mtime)
+    sizes = {path: _size(path) for path in locks}
+    over = sum(sizes.values()) - most
+    for path in locks:
+        if over <= 0:
+            return
+        if _remove(path):
+            over -= sizes[path]
+
+
+def _remove(lock_path: Path) -> bool:
+    place = lock_path.with_suffix("")
+    lock = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (place / "manifest").unlink(missing_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        lock_path.unlink(missing_ok=True)
+    except BlockingIOError:  # a run uses it
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _size(lock_path: Path) -> int:
+    try:
+        return int(lock_path.read_text() or 0)
+    except (OSError, ValueError):
+        return 0
+
+
+def _most_bytes() -> int:
+    text = os.environ.get(CACHE_VARIABLE, "")
+    return (int(text) if text.isdecimal() else DEFAULT_CACHE_MB) * 1024 * 1024

@@ -1,0 +1,39 @@
+"""The code is a snapshot that the server keeps."""
+
+from contextlib import AbstractContextManager
+from typing import ClassVar
+
+import msgspec
+
+from orchestrator.sdk.exceptions import FlowLoadError
+from orchestrator.sdk.home import home
+from orchestrator.sdk.snapshots.manifest import is_hash
+from orchestrator.sdk.snapshots.pack import Read
+from orchestrator.sdk.snapshots.store import SnapshotUnavailable, opened
+from orchestrator.sdk.sources.base import Code
+
+
+class SnapshotSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A project's folder as it was when it was deployed."""
+
+    hash: str
+
+    kind: ClassVar[str] = "snapshot"
+    is_rooted: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not is_hash(self.hash):
+            raise ValueError("`hash` is 64 hexadecimal digits")
+
+    def opened(self, *, api_url: str, token: str) -> Code:
+        """Fetch it once for all runs of this machine."""
+
+        def fetch(hash: str) -> AbstractContextManager[Read]:
+            from orchestrator.sdk.snapshots.fetching import fetching  # http.client costs 20 ms at import
+
+            return fetching(api_url, token, hash)
+
+        try:
+            return Code(str(opened(home().snapshots, self.hash, fetch)))
+        except SnapshotUnavailable as error:
+            raise FlowLoadError(str(error)) from None
