@@ -8,11 +8,12 @@ import tempfile
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
 
 from orchestrator.sdk import interrupts, journal
 from orchestrator.sdk.endings import error_fact
-from orchestrator.sdk.events import FlowRunState
+from orchestrator.sdk.events import FlowRunState, Log
 from orchestrator.sdk.exceptions import FlowLoadError
 from orchestrator.sdk.execute import ClaimedRun, execute
 from orchestrator.sdk.flows import Flow
@@ -25,6 +26,7 @@ from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import Entrypoint, load_flow
 from orchestrator.sdk.processes import mark_of, set_mark
 from orchestrator.sdk.runners.kinds import VARIABLE
+from orchestrator.sdk.sources.base import Reach
 from orchestrator.sdk.sources.opening import open_code
 from orchestrator.sdk.states import State, StateType
 
@@ -118,10 +120,16 @@ def enter_code(start: Start) -> str:
     Raises:
         FlowLoadError: The code cannot be brought here, or the directory cannot be entered.
     """
-    code = open_code(start.source, start.directory, start.entrypoint, api_url=start.api_url, token=start.token)
+    reach = Reach(start.api_url, start.token, partial(_say, start))
+    code = open_code(start.source, start.directory, start.entrypoint, reach)
     enter(code.directory)
     sys.argv = [Entrypoint.parse(code.entrypoint).target]
     return code.entrypoint
+
+
+def _say(start: Start, line: str) -> None:
+    """Put a line into the run's log, before the engine captures what is printed."""
+    journal.record(Log(run=start.run, attempt=start.attempt, message=line, logger="orchestrator.code"))
 
 
 def _run(start: Start, note: HostNote, load: Callable[[str], Flow[..., Any]]) -> int:

@@ -78,7 +78,7 @@ def test_what_somebody_changed_is_put_back(tmp_path: Path, capsys: pytest.Captur
     assert (tree / "l").read_text() == "print(1)\n"
     assert not (tree / "pkg").is_symlink()
     assert (tree / "pkg/data.bin").stat().st_size == PIECE_BYTES + 7
-    assert "Put back what was changed" in capsys.readouterr().err
+    assert "Put back what was changed" in capsys.readouterr().out
     assert len(snapshot.fetched) == 2
 
 

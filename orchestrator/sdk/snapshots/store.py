@@ -38,13 +38,14 @@ class SnapshotUnavailable(OrchestratorError):
     """A snapshot can neither be found here nor fetched. The message says why."""
 
 
-def opened(folder: Path, hash: str, fetch: Fetch) -> Path:
+def opened(folder: Path, hash: str, fetch: Fetch, say: Callable[[str], object] = print) -> Path:
     """Return the folder with a snapshot's files, fetched where it is not here; this process uses it until it ends.
 
     Args:
         folder: Of all snapshots.
         hash: Which one.
         fetch: Opens its pack at the server.
+        say: Tells what had to be made good.
 
     Raises:
         SnapshotUnavailable: It cannot be fetched, or what came is not it, or the disk is full.
@@ -53,7 +54,7 @@ def opened(folder: Path, hash: str, fetch: Fetch) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _use(place, hash, fetch)
-        _put_back(place, hash, fetch)
+        _put_back(place, hash, fetch, say)
     except BadSnapshot as error:
         raise SnapshotUnavailable(f"The snapshot {hash[:12]} that came is not whole: {error}") from None
     except OSError as error:
@@ -148,7 +149,7 @@ def _finish(path: Path, entry: Entry) -> None:
     os.utime(path, (FILE_TIME, FILE_TIME))
 
 
-def _put_back(place: Path, hash: str, fetch: Fetch) -> None:
+def _put_back(place: Path, hash: str, fetch: Fetch, say: Callable[[str], object]) -> None:
     """Make good what somebody did to the files since they were written."""
     tree = place / "tree"
     data = (place / "manifest").read_bytes()
@@ -157,7 +158,7 @@ def _put_back(place: Path, hash: str, fetch: Fetch) -> None:
         return
     spoilt = tuple(entry for entry in Manifest.read(data, hash).entries if entry.path in changed)
     names = ", ".join(entry.path for entry in spoilt[:3]) + (" …" if len(spoilt) > 3 else "")
-    print(f"Put back what was changed in the snapshot {hash[:12]}: {names}", file=sys.stderr, flush=True)
+    say(f"Put back what was changed in the snapshot {hash[:12]}: {names}")
     beside = place.with_name(f"{place.name}.mend.{os.getpid()}")
     try:
         beside.mkdir()

@@ -1,10 +1,26 @@
 """What a source of code is."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from orchestrator.sdk.exceptions import FlowLoadError
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a source has to bring code with.
+
+    Attributes:
+        api_url: Where the server is; empty where the worker knows no address.
+        token: The run's own.
+        say: Puts a line into the run's log.
+    """
+
+    api_url: str
+    token: str
+    say: Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +43,7 @@ class Source(Protocol):
     #: Whether the deployment's directory and entrypoint are relative to a root that the source gives.
     is_rooted: ClassVar[bool]
 
-    def opened(self, *, api_url: str, token: str) -> Code:
+    def opened(self, reach: Reach) -> Code:
         """Have the code in this process's reach. Raises FlowLoadError with what to do."""
 
 

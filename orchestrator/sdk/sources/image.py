@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
-from orchestrator.sdk.sources.base import Code
+from orchestrator.sdk.sources.base import Code, Reach
 
 
 class ImageSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -13,6 +13,6 @@ class ImageSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: ClassVar[str] = "image"
     is_rooted: ClassVar[bool] = False
 
-    def opened(self, *, api_url: str, token: str) -> Code:
+    def opened(self, reach: Reach) -> Code:
         """Nothing has to be brought."""
         return Code()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from orchestrator.sdk.exceptions import FlowLoadError
 from orchestrator.sdk.loading import Entrypoint
-from orchestrator.sdk.sources.base import within
+from orchestrator.sdk.sources.base import Reach, within
 from orchestrator.sdk.sources.kinds import BadSource, read_source
 
 _IMPORTED_FROM: Final = ("", "src")  #: folders of a root that are looked in for modules, if they are there
@@ -28,15 +28,14 @@ class Opened:
     exact: dict[str, str] | None = None
 
 
-def open_code(source: dict[str, Any], directory: str, entrypoint: str, *, api_url: str, token: str) -> Opened:
+def open_code(source: dict[str, Any], directory: str, entrypoint: str, reach: Reach) -> Opened:
     """Bring an attempt's code to this process and have its modules found.
 
     Args:
         source: As the deployment has it; empty: a path.
         directory: The working directory; of a source with a root, relative to that.
         entrypoint: What to load; of a source with a root, a file is relative to that.
-        api_url: Where the server is.
-        token: The run's.
+        reach: What to bring it with.
 
     Raises:
         FlowLoadError: The message says what to do.
@@ -47,7 +46,7 @@ def open_code(source: dict[str, Any], directory: str, entrypoint: str, *, api_ur
         read = read_source(source)
     except BadSource as error:
         raise FlowLoadError(f"{error} Is this worker older than the server?") from None
-    code = read.opened(api_url=api_url, token=token)
+    code = read.opened(reach)
     if not code.root:
         return Opened(directory, entrypoint, code.exact)
     import_from(code.root)

@@ -10,7 +10,7 @@ from orchestrator.sdk.home import home
 from orchestrator.sdk.snapshots.manifest import is_hash
 from orchestrator.sdk.snapshots.pack import Read
 from orchestrator.sdk.snapshots.store import SnapshotUnavailable, opened
-from orchestrator.sdk.sources.base import Code
+from orchestrator.sdk.sources.base import Code, Reach
 
 
 class SnapshotSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,15 +25,15 @@ class SnapshotSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not is_hash(self.hash):
             raise ValueError("`hash` is 64 hexadecimal digits")
 
-    def opened(self, *, api_url: str, token: str) -> Code:
+    def opened(self, reach: Reach) -> Code:
         """Fetch it once for all runs of this machine."""
 
         def fetch(hash: str) -> AbstractContextManager[Read]:
             from orchestrator.sdk.snapshots.fetching import fetching  # http.client costs 20 ms at import
 
-            return fetching(api_url, token, hash)
+            return fetching(reach.api_url, reach.token, hash)
 
         try:
-            return Code(str(opened(home().snapshots, self.hash, fetch)))
+            return Code(str(opened(home().snapshots, self.hash, fetch, reach.say)))
         except SnapshotUnavailable as error:
             raise FlowLoadError(str(error)) from None
