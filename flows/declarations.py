@@ -31,6 +31,7 @@ from flows.parameters import check_parameters, check_schema, unknown_parameters
 from flows.schedules import Spec
 from flows.sources import check_is_stored, checked_source
 from flows.time_limits import check_time_limits
+from flows.version_actions import keep_version, state_of
 from teams.models import Team, User
 
 Changes = dict[str, list[Any]]
@@ -108,7 +109,7 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
     with transaction.atomic():
         check_is_stored(team, declaration.source)
         deployment, is_new = _get_or_make(team, user, declaration)
-        before = _state_of(deployment)
+        before = state_of(deployment)
         declared = {} if is_new else {**_ALWAYS_DECLARED, **deployment.declared}
         _take_fields(deployment, declared, declaration, user)
         deployment.parameters = _merged_parameters(deployment, declared.get("parameters", {}), declaration)
@@ -119,8 +120,20 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
         if specs is not None:
             replace_schedules(deployment, specs)
         check_ready_for_schedules(deployment)
-        changes = _differences({} if is_new else before, _state_of(deployment))
+        changes = _differences({} if is_new else before, after := state_of(deployment))
+        if changes:
+            _keep_versions(deployment, None if is_new else before, after, user)
         return deployment, {"name": [None, deployment.name], **changes} if is_new else changes
+
+
+def _keep_versions(
+    deployment: Deployment, before: dict[str, Any] | None, after: dict[str, Any], user: User | None
+) -> None:
+    """Keep what a deployment is now as a version; before its first one also what it was, to go back to."""
+    if before is not None and not deployment.code_version:
+        keep_version(deployment, before, deployment.created_by)
+    keep_version(deployment, after, user)
+    deployment.save(update_fields=["code_version"])
 
 
 def set_elsewhere(deployment: Deployment) -> list[str]:
@@ -128,7 +141,7 @@ def set_elsewhere(deployment: Deployment) -> list[str]:
 
     Somebody set them in the browser or by another verb, and declaring them again leaves them (reads the schedules).
     """
-    declared, there = deployment.declared, _state_of(deployment)
+    declared, there = deployment.declared, state_of(deployment)
     if not declared:
         return []
     wanted = {name: declared.get(name, there[name]) for name in SHARED}
@@ -190,14 +203,6 @@ def _get_or_make(team: Team, user: User | None, declaration: Declaration) -> tup
         },
     )
     return locked_deployment(deployment), is_new
-
-
-def _state_of(deployment: Deployment) -> dict[str, Any]:
-    """What a person sees of a deployment, to tell what a deploy changed (reads its schedules and its queue)."""
-    schedules = [spec.as_json() for spec in specs_of(deployment)]
-    shared = {name: getattr(deployment, name) for name in SHARED}
-    own = {name: getattr(deployment, name) for name in ("source", "parameters", "parameter_schema")}
-    return {**shared, **own, "queue": deployment.queue.name, "schedules": schedules}
 
 
 def _take_fields(deployment: Deployment, declared: dict[str, Any], declaration: Declaration, user: User | None) -> None:

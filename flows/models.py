@@ -12,6 +12,7 @@ from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from flows.calendars import BusinessCalendar
 from flows.snapshots import Snapshot, SnapshotPiece  # noqa: F401  models of this app
+from flows.versions import DeploymentVersion  # noqa: F401  a model of this app
 from orchestrator.sdk.ids import uuid7
 from teams.models import Team, User
 from teams.reach import ReachQuerySet
@@ -236,6 +237,9 @@ class Deployment(models.Model):
     source = models.JSONField(
         default=dict, blank=True, db_default=Value({}, JSONField()), help_text="Where its code is; empty: a path."
     )
+    code_version = models.PositiveIntegerField(
+        default=0, db_default=0, editable=False, help_text="The number of its newest version (`DeploymentVersion`)."
+    )
     version = models.CharField(max_length=200, blank=True)
     parameters = models.JSONField(default=dict, blank=True)
     parameter_schema = models.JSONField(default=dict, blank=True)
@@ -280,7 +284,7 @@ class Deployment(models.Model):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
 
     objects = DeploymentQuerySet.as_manager()
-    unversioned: ClassVar = frozenset({"declared", "slug", "created_by"})
+    unversioned: ClassVar = frozenset({"declared", "slug", "created_by", "code_version"})
     parts: ClassVar = ("schedules",)
 
     class Meta:

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from flows import actions as flow_actions
-from flows import calendar_actions, declarations
+from flows import calendar_actions, declarations, version_actions
 from flows.actions import checked_tags
 from flows.declarations import Changes, Declaration
 from flows.models import Calendar, Deployment, Schedule
@@ -285,6 +285,15 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
         if CARRIED & changes.keys():
             scheduling.reschedule(deployment)
     return deployment, changes
+
+
+@verb("deployment.roll_back", Level.EDIT, always=True)
+def roll_back_deployment(deployment: Deployment, *, to: int, user: User | None = None) -> Deployment:
+    """Bring back the code of an earlier version (`flows.version_actions.roll_back`); its upcoming runs follow."""
+    with transaction.atomic():
+        deployment = version_actions.roll_back(deployment, to=to, user=user)
+        scheduling.reschedule(deployment)
+    return deployment
 
 
 @verb("deployment.change", Level.EDIT)

@@ -8,13 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
-from flows.models import Collision, WorkQueue
+from flows.models import Collision, Deployment, WorkQueue
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import FINAL, StateType
 from runs import limits, live
@@ -163,6 +164,14 @@ def _retried_within(run_id: UUID, held: int, current: int) -> bool:
         Attempt.objects.filter(flow_run=run_id, number__in=[held, current]).values_list("number", "journal")
     )
     return journals.get(held) is not None and journals.get(held) == journals.get(current)
+
+
+def code_of(deployment: Deployment | None) -> dict[str, Any]:
+    """Return which code a run of a deployment runs: its source, with the number of the deployment's version."""
+    if deployment is None:
+        return {}
+    version = {"version": deployment.code_version} if deployment.code_version else {}
+    return {**(deployment.source or {"kind": "path"}), **version}
 
 
 def release(run_id: UUID, number: int) -> bool:
@@ -336,7 +345,7 @@ def _take(runs: Sequence[FlowRun], worker: Worker, now: datetime, requests: Sequ
             number=run.attempt,
             worker=worker,
             journal=request or uuid7(),
-            source=run.deployment.source if run.deployment else {},
+            source=code_of(run.deployment),
             host=worker.host[:200],
             created_at=now,
         )

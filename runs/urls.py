@@ -14,6 +14,7 @@ from runs.views import (
     run_log,
     run_verbs,
     schedule_forms,
+    version_pages,
     webhook_page,
 )
 from runs.views.deployment_page import DeploymentPage
@@ -48,6 +49,13 @@ urlpatterns: list[URLPattern] = [
     path("deployments/<uuid:deployment_id>/delete/", deployment_forms.delete, name="deployment-delete"),
     path("deployments/<uuid:deployment_id>/pause/", deployment_verbs.pause, name="deployment-pause"),
     path("deployments/<uuid:deployment_id>/resume/", deployment_verbs.resume, name="deployment-resume"),
+    path("deployments/<uuid:deployment_id>/versions/", version_pages.versions, name="deployment-versions"),
+    path("deployments/<uuid:deployment_id>/versions/<int:number>/", version_pages.version, name="deployment-version"),
+    path(
+        "deployments/<uuid:deployment_id>/versions/<int:number>/roll-back/",
+        version_pages.roll_back,
+        name="deployment-roll-back",
+    ),
     path("deployments/<uuid:deployment_id>/schedules/new/", schedule_forms.add, name="schedule-new"),
     path("deployments/<uuid:deployment_id>/backfill/", backfill_page.ask, name="deployment-backfill"),
     path(

@@ -12,7 +12,8 @@ from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import full_name
 from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, TASK_RUNNER, parameter_options, read_parameters
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
-from orchestrator.cli.sources import SOURCE_HELP, code_of, root_of, source_words
+from orchestrator.cli.source_words import source_words
+from orchestrator.cli.sources import SOURCE_HELP, code_of, root_of
 from orchestrator.cli.specs import complete, spec_options
 from orchestrator.cli.time_limits import time_limit_options, time_limits_of
 from orchestrator.rest import TEAM

@@ -23,8 +23,10 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.output import Cell, command, emit_json, fields, table, upcoming, value
 from orchestrator.cli.schedules import schedule, schedule_words
+from orchestrator.cli.source_words import source_words
 from orchestrator.cli.time_limits import time_limit_options, time_limit_words, time_limits_of
 from orchestrator.cli.transports import IDEMPOTENCY_KEY
+from orchestrator.cli.versions import diff, rollback, versions
 from orchestrator.cli.watching import watch
 from orchestrator.cli.webhooks import webhook
 from orchestrator.cli.work_queues import LIMIT, limit_of
@@ -40,7 +42,7 @@ def deployment() -> None:
     """
 
 
-for _command in (schedule, backfill, mute, unmute, webhook):
+for _command in (schedule, backfill, mute, unmute, webhook, versions, diff, rollback):
     deployment.add_command(_command)
 
 
@@ -92,6 +94,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("description", found["description"]),
             ("entrypoint", found["entrypoint"]),
             ("directory", found["directory"]),
+            ("code", source_words(found["source"])),
             ("version", found["version"]),
             ("queue", found["queue"]),
             ("limit", _limit_words(found)),

@@ -26,6 +26,7 @@ from orchestrator.cli.output import (
     table,
     value,
 )
+from orchestrator.cli.source_words import source_words
 from orchestrator.cli.watching import PAGE, print_new_logs, watch
 
 RUN = click.argument("run", metavar="RUN")
@@ -125,12 +126,15 @@ def inspect(run: str, as_json: bool) -> None:
 
 
 def _used(run: dict[str, Any]) -> list[tuple[str, Cell | str]]:
-    """What the newest attempt used, and why it crashed."""
+    """Which code the newest attempt ran, what it used, and why it crashed."""
     attempt = max(run["attempts"], key=lambda one: one["number"], default=None)
     if attempt is None:
         return []
     cause, peak, seconds = attempt["cause"], attempt["peak_memory_bytes"], attempt["cpu_seconds"]
+    code = attempt["source"]
+    version = f", version {code['version']}" if code.get("version") else ""
     return [
+        ("code", f"{source_words(code)}{version}" if code else ""),
         ("cause", CAUSES.get(cause, cause)),
         ("memory", f"{size(peak)} at most" if peak else ""),
         ("processor", duration(seconds) if seconds else ""),

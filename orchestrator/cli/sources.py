@@ -81,12 +81,6 @@ def store(api: Api, root: Root, file: Path | None, team: str | None) -> str:
     return manifest.hash
 
 
-def source_words(source: dict[str, Any]) -> str:
-    """Return a source in a few words."""
-    kind = source.get("kind", "path")
-    return f"snapshot {source['hash'][:12]}" if kind == "snapshot" else kind
-
-
 def _progress(collected: Collected) -> Any:
     whole = collected.manifest.size
     if whole < _SAID_BYTES or not sys.stderr.isatty():

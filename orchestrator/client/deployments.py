@@ -9,12 +9,14 @@ from orchestrator.client.results import (
     Backfill,
     Calendar,
     Deployment,
+    DeploymentVersion,
     Flow,
     FlowRun,
     InspectedCalendar,
     MadeWebhook,
     Schedule,
     SchedulePreview,
+    VersionDiff,
     Webhook,
 )
 from orchestrator.rest import IDEMPOTENCY_KEY
@@ -86,6 +88,25 @@ class DeploymentCalls(Calling):
     def delete_deployment(self, deployment: Id) -> None:
         """Delete a deployment with its schedules."""
         self.calls.delete(f"deployments/{self._deployment(deployment)}/")
+
+    # Versions
+
+    def list_versions(self, deployment: Id) -> list[DeploymentVersion]:
+        """Return a deployment's versions, the newest first."""
+        return read(list[DeploymentVersion], self.calls.get(f"deployments/{self._deployment(deployment)}/versions/"))
+
+    def compare_versions(self, deployment: Id, before: int | None = None, after: int | None = None) -> VersionDiff:
+        """Return what differs between two versions; without numbers, what the last deploy changed."""
+        address = f"deployments/{self._deployment(deployment)}/diff/"
+        return read(VersionDiff, self.calls.get(address, before=before, after=after))
+
+    def roll_back_deployment(self, deployment: Id, to: int) -> DeploymentVersion:
+        """Go back to the code and parameters of a version; return the version that this makes."""
+        return read(
+            DeploymentVersion, self.calls.post(f"deployments/{self._deployment(deployment)}/rollback/", {"to": to})
+        )
+
+    # Backfills
 
     def backfill(
         self,

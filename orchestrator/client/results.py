@@ -52,12 +52,45 @@ class Deployment(Result, frozen=True, kw_only=True):
     parameter_schema: dict[str, Any]
     entrypoint: str
     directory: str
+    source: dict[str, Any]
     version: str
     description: str
     limit: int | None
     schedules: list[Schedule]
     created_at: datetime
     updated_at: datetime
+
+
+class DeploymentVersion(Result, frozen=True, kw_only=True):
+    """What a deploy, or a rollback, made of a deployment; `settings` has every field as it was then."""
+
+    number: int
+    created_at: datetime
+    created_by: str | None
+    rolled_back_to: int | None
+    source: dict[str, Any]
+    settings: dict[str, Any]
+    is_current: bool
+
+
+class FileDiff(Result, frozen=True, kw_only=True):
+    """A file that differs: a unified diff, or why there is none."""
+
+    path: str
+    change: str
+    text: str
+    why: str
+
+
+class VersionDiff(Result, frozen=True, kw_only=True):
+    """What differs between two versions: by field before and after, and the files."""
+
+    before: int
+    after: int
+    settings: dict[str, list[Any]]
+    files: list[FileDiff]
+    more: int
+    unread: str
 
 
 class ScheduledDay(Result, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ from runs.api.deployment_serializers import (
 from runs.api.filters import DeploymentFilter
 from runs.api.serializers import FlowRunSerializer
 from runs.api.specs import stored_fields, tried
+from runs.api.versions import VersionActions
 from runs.api.webhooks import WebhookActions
 from runs.models import Trigger
 from teams.acting import acting_team
@@ -54,7 +55,7 @@ class ByName(KeysetPagination):
 @extend_schema_view(
     list=extend_schema(summary="List deployments"), retrieve=extend_schema(summary="Inspect a deployment")
 )
-class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, WebhookActions):
+class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, VersionActions, WebhookActions):
     """Deployments of the teams that the user is a member of."""
 
     serializer_class = DeploymentSerializer

@@ -69,6 +69,7 @@ class AttemptSerializer(_Timed):
     """An attempt of a flow run."""
 
     error = ErrorField(read_only=True)
+    source = serializers.DictField(read_only=True, help_text="Which code it runs; empty: nobody knows.")
     cause = serializers.ChoiceField(
         choices=[("", "None"), *CrashCause.choices], read_only=True, help_text="Why it crashed; empty if it did not."
     )
@@ -77,7 +78,8 @@ class AttemptSerializer(_Timed):
         model = Attempt
         fields = (
             "number", "state_type", "state_name", "state_message", "error", "start_time", "end_time",
-            "duration_seconds", "host", "pid", "exit_code", "signal", "cause", "peak_memory_bytes", "cpu_seconds",
+            "duration_seconds", "host", "pid", "source", "exit_code", "signal", "cause", "peak_memory_bytes",
+            "cpu_seconds",
         )  # fmt: skip
         read_only_fields = fields
 

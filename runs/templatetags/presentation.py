@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from flows.models import Schedule
 from flows.schedules import Spec
+from flows.sources import summary
 from runs import presentation
 from runs.links import linked
 
@@ -24,6 +25,12 @@ register.filter("size", presentation.size)
 register.filter("level_name", presentation.level_name)
 register.filter("sentence", presentation.sentence)
 register.filter("linked", linked)
+
+
+@register.filter
+def source_words(source: dict[str, Any] | None) -> str:
+    """Where code is, in a few words: `snapshot 3c37fbfd9d40`."""
+    return summary(source or {})
 
 
 @register.inclusion_tag("_state.html")

@@ -111,6 +111,11 @@ def do_with_deployments(client: Client) -> None:
     assert [one.id for one in client.list_deployments(tag="a")] == [made.id]
     assert client.get_deployment("etl_job/hourly").id == made.id
     assert client.change_deployment(made.id, description="x").description == "x"
+    client.deploy("etl_job", "hourly", "etl.py:etl_job", tags=["a", "b"])
+    assert [version.number for version in client.list_versions(made.id)] == [2, 1]
+    assert client.compare_versions(made.id).settings["tags"] == [["a"], ["a", "b"]]
+    client.deploy("etl_job", "hourly", "new.py:etl_job", tags=["a", "b"])
+    assert client.roll_back_deployment(made.id, 1).settings["entrypoint"] == "etl.py:etl_job"
     assert client.duplicate_deployment(made.id, "daily").name == "etl_job/daily"
     assert client.pause_deployment(made.id).paused
     assert not client.resume_deployment(made.id).paused

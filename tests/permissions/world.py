@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from flows.models import Calendar, Schedule, Webhook, WorkQueue
 from flows.snapshots import Snapshot
+from flows.versions import DeploymentVersion
 from notifications.models import Mute
 from orchestrator.permissions import PAGES
 from orchestrator.sdk.ids import uuid7
@@ -37,6 +38,7 @@ WORDS: dict[str, Any] = {
     "code": "x",
     "secret": "hook_x",
     "hash": SNAPSHOT,
+    "number": 1,
 }
 #: Bodies without which a verb that asks for rights itself is not reached.
 BODIES: dict[str, dict[str, Any]] = {
@@ -93,6 +95,7 @@ def make_world() -> World:
         "delivery": delivery.pk, "calendar": calendar.pk, "queue": queue.pk, "work-queue": queue.pk, "limit": limit.pk,
         "concurrency-limit": limit.pk, "worker": worker.pk, "mute": deployment.pk, "slot": uuid7(), "token": uuid7(),
     }  # fmt: skip
+    DeploymentVersion.objects.create(deployment=deployment, number=1, state={"entrypoint": "x.py:x"})
     Snapshot.objects.create(team=team, hash=SNAPSHOT, manifest=deflated(Manifest.of([]).data), files=0, size=0)
     world.users = {role: _member(role, team, role) for role in Role.values}
     other = _member("other", team, "viewer")

@@ -1,0 +1,9 @@
+"""Where code is, in a few words."""
+
+from typing import Any
+
+
+def source_words(source: dict[str, Any]) -> str:
+    """Return a source in a few words."""
+    kind = source.get("kind", "path")
+    return f"snapshot {source['hash'][:12]}" if kind == "snapshot" else kind
