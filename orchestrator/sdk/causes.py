@@ -16,6 +16,9 @@ class Cause(StrEnum):
     EXIT = "exit"
     LOST = "lost"
     STOPPED = "stopped"
+    EVICTED = "evicted"
+    UNSCHEDULABLE = "unschedulable"
+    IMAGE = "image"
 
 
 CANCELLED: Final = "cancelled"  #: the reason of a stop that somebody asked for

@@ -14,6 +14,8 @@ DEFAULT: Final = "process"
 KINDS: Final = {
     "process": ("orchestrator.sdk.infrastructure.process", "Process"),
     "in-worker": ("orchestrator.sdk.infrastructure.in_worker", "InWorker"),
+    "docker": ("orchestrator.sdk.infrastructure.docker", "Docker"),
+    "kubernetes": ("orchestrator.sdk.infrastructure.kubernetes", "Kubernetes"),
 }
 
 

@@ -1,0 +1,312 @@
+"""Docker: each run in a container of its own, on any engine that has the Docker API (Docker, Podman).
+
+The run's process in the container reads what to run from the API, and ships its facts there, by the run's own token.
+Its supervisor, on the worker's machine, makes the container, passes on what is printed before the engine of flows is
+there to record it, waits, and removes it. A supervisor that is killed leaves the container: its name is made of run and
+attempt, so the next one finds it, and no second one can be made.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from itertools import islice
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from orchestrator.sdk.causes import Cause
+from orchestrator.sdk.host_exits import describe
+from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
+from orchestrator.sdk.infrastructure.container_engine import (
+    Container,
+    Engine,
+    EngineAway,
+    EngineProblem,
+    ImageMissing,
+    Stopped,
+)
+from orchestrator.sdk.infrastructure.settings import about
+
+MEGABYTE: Final = 1024 * 1024
+HOME: Final = "/tmp/.orchestrator"
+AWAY_SECONDS: Final = 30.0  #: for so long an engine may not answer (it is restarted) before its runs are given up
+_RETRY_SECONDS: Final = 0.5
+_LAST_LINES_SECONDS: Final = 5.0  # for what a container printed last
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class DockerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run's container is made of."""
+
+    image: Annotated[
+        str,
+        about("Image", "It has Python, orchestrator-flows and what your flows import.", opened=True,
+              max_length=500, pattern=r"^[a-zA-Z0-9][^\s]*$", example="registry.internal/etl:7"),
+    ]  # fmt: skip
+    pull_policy: Annotated[
+        Literal["if-missing", "always", "never"],
+        about("Pull", "When the image is fetched from its registry before a run.", opened=True),
+    ] = "if-missing"
+    environment: Annotated[
+        dict[str, str], about("Environment", "Variables that its code finds, one NAME=value a line.", example="TZ=UTC")
+    ] = {}
+    volumes: Annotated[
+        list[str],
+        about("Volumes", "Folders of the engine's machine or named volumes, one source:target[:ro] a line.",
+              example="/srv/data:/data:ro"),
+    ] = []  # fmt: skip
+    networks: Annotated[
+        list[str],
+        about("Networks", "Networks of the engine, one a line; host for that of its machine, none for none."
+              " Without one: the engine's default.", example="host"),
+    ] = []  # fmt: skip
+    memory_mb: Annotated[
+        int | None,
+        about("Memory", "The most that its container may use; the kernel kills what goes beyond.",
+              ge=16, le=16 * 1024 * 1024, unit="MB", opened=True),
+    ] = None  # fmt: skip
+    cpus: Annotated[
+        float | None,
+        about("Processors", "How many it may use at most; 0.5 is half of one.", ge=0.01, le=4096, opened=True),
+    ] = None  # fmt: skip
+    user: Annotated[
+        str,
+        about("User", "A user of the image, by name or by number, with :group; without one, the image's own.",
+              pattern=r"^([a-zA-Z0-9_][a-zA-Z0-9_.:-]*)?$", example="1000:1000"),
+    ] = ""  # fmt: skip
+    working_directory: Annotated[
+        str, about("Working directory", "In the container, instead of the image's own.", pattern=r"^(/.*)?$")
+    ] = ""
+    python: Annotated[
+        str,
+        about("Python", "The interpreter in the image that has orchestrator-flows.", example="/opt/venv/bin/python"),
+    ] = "python"
+    auto_remove: Annotated[
+        bool, about("Remove", "Whether its container is removed when it has ended. Else it stays, to be looked at.")
+    ] = True
+    registry_credentials: Annotated[
+        str,
+        about("Registry credentials", "The block with name and password for the image's registry.",
+              block="registry-credentials"),
+    ] = ""  # fmt: skip
+    engine: Annotated[
+        str,
+        about("Engine", "Where the engine's API is; without it, the socket on the worker's machine.",
+              pattern=r"^((unix:///|tcp://)\S+)?$", example="unix:///run/podman/podman.sock"),
+    ] = ""  # fmt: skip
+    api_url: Annotated[
+        str,
+        about("API address", "The server's address as seen from the container. Without it, the worker's own; where"
+              " that is this machine's, the engine's name for it.",
+              pattern=r"^(https?://\S+)?$", example="http://server.internal:4200"),
+    ] = ""  # fmt: skip
+
+
+class Docker(Infrastructure[DockerSettings]):
+    """A container for each attempt."""
+
+    kind = "docker"
+    label = "Docker"
+    summary = "Each run in a container of its own, on the Docker or Podman engine of its worker's machine."
+    risk = "Volumes reach into the engine's machine, and whoever may use its engine may do there what root may."
+    icon = "container"
+    survives = True
+    Settings = DockerSettings
+
+    def __init__(self, settings: DockerSettings, block: str = "", credentials: Any = None) -> None:
+        super().__init__(settings, block, credentials)
+        self._lock = threading.Lock()  # held while the container is made, so that a stop finds it
+        self._name = ""
+        self._is_stopped = False
+        self._last: deque[str] = deque(maxlen=5)
+
+    @classmethod
+    def check(cls, settings: DockerSettings) -> dict[str, str]:
+        """Names of variables, volumes and networks have to be ones."""
+        errors = {}
+        for name in settings.environment:
+            if not name or "=" in name or name.startswith("ORCHESTRATOR_"):
+                errors["environment"] = f"{name!r} cannot be set here: name a variable of your own code's."
+        for volume in settings.volumes:
+            parts = volume.split(":")
+            if len(parts) not in (2, 3) or not parts[0] or not parts[1].startswith("/") or parts[2:] not in (
+                [], ["ro"], ["rw"]
+            ):  # fmt: skip
+                errors["volumes"] = f"{volume!r} is not source:target or source:target:ro, with target from /."
+        if len(settings.networks) > 1 and {"host", "none"} & set(settings.networks):
+            errors["networks"] = "host and none stand alone."
+        return errors
+
+    def run(self, launch: Launch) -> Ended:
+        """Execute the attempt in its container, and remove that."""
+        try:
+            with Engine(self.settings.engine) as engine:
+                return self._run(engine, launch)
+        except ImageMissing as problem:
+            raise InfrastructureError(self._said(problem), Cause.IMAGE) from None
+        except EngineAway as problem:
+            raise InfrastructureError(self._said(problem), Cause.LOST) from None
+        except EngineProblem as problem:
+            raise InfrastructureError(self._said(problem)) from None
+
+    def stop(self, grace_seconds: float) -> None:
+        """Have the engine end the container: SIGTERM, SIGKILL after the grace."""
+        with self._lock:
+            self._is_stopped = True
+        if self._name:
+            with suppress(EngineProblem), Engine(self.settings.engine) as engine:  # `run` meets the same, and tells
+                engine.stop(self._name, grace_seconds)
+
+    def _run(self, engine: Engine, launch: Launch) -> Ended:
+        self._clear_away(engine, launch)
+        container = self._container(engine, launch)
+        if engine.find(container.name) is None:
+            self._fetch_image(engine, launch)
+        with self._lock:
+            if self._is_stopped:
+                return Ended(message=launch.stop_reason())
+            self._begin(engine, container)
+        stopped = self._follow(engine, launch, container.name)
+        if self.settings.auto_remove:
+            with suppress(EngineProblem):  # it has ended, which is what counts; the next run there clears it away
+                engine.remove(container.name)
+        return self._ended(stopped, launch)
+
+    def _clear_away(self, engine: Engine, launch: Launch) -> None:
+        """Remove what earlier attempts left, whose supervisors were killed: two are never under way at once."""
+        for name, attempt in engine.of_run(launch.run):
+            if attempt < launch.attempt:
+                engine.kill(name)
+                if self.settings.auto_remove:
+                    engine.remove(name)
+
+    def _fetch_image(self, engine: Engine, launch: Launch) -> None:
+        image, policy = self.settings.image, self.settings.pull_policy
+        if policy == "never" or (policy == "if-missing" and engine.has_image(image)):
+            return
+        if known := self.credentials.get("registry_credentials"):
+            engine.log_in(str(known.get("username", "")), str(known.get("password", "")))
+        launch.tell(f"Pulling the image {image}")
+        engine.pull(image)
+
+    def _begin(self, engine: Engine, container: Container) -> None:
+        self._name = container.name
+        if engine.create(container) or engine.stopped(container.name) is None:
+            engine.start(container.name)
+
+    def _container(self, engine: Engine, launch: Launch) -> Container:
+        settings = self.settings
+        first, *others = settings.networks or [""]
+        environment = {**settings.environment, "ORCHESTRATOR_HOME": HOME, **launch.environment}
+        environment["ORCHESTRATOR_API_URL"] = settings.api_url or seen_from_container(
+            launch.environment["ORCHESTRATOR_API_URL"], "" if first == "host" else engine.gateway
+        )
+        return Container(
+            run=launch.run,
+            attempt=launch.attempt,
+            image=settings.image,
+            command=[settings.python, *launch.arguments],
+            environment=environment,
+            volumes=settings.volumes,
+            network=first,
+            extra_networks=others,
+            memory_bytes=(settings.memory_mb or 0) * MEGABYTE,
+            cpus=settings.cpus or 0.0,
+            user=settings.user,
+            directory=settings.working_directory,
+        )
+
+    # While it runs
+
+    def _follow(self, engine: Engine, launch: Launch, name: str) -> Stopped:
+        """Pass on what the container prints, and return how it ended."""
+        reader = threading.Thread(target=self._read, args=(launch, name), name="container-logs", daemon=True)
+        reader.start()
+        stopped = self._wait(engine, name)
+        reader.join(_LAST_LINES_SECONDS)
+        return stopped
+
+    def _wait(self, engine: Engine, name: str) -> Stopped:
+        """Wait for the end, past engines that are restarted meanwhile. Raises EngineAway where one stays away."""
+        away_since: float | None = None
+        while True:
+            try:
+                if away_since is None:
+                    engine.wait(name)
+                stopped = engine.stopped(name)
+                if stopped is not None:
+                    return stopped
+                away_since = None
+            except EngineAway:
+                away_since = away_since or time.monotonic()
+                if time.monotonic() - away_since > AWAY_SECONDS:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+
+    def _read(self, launch: Launch, name: str) -> None:
+        """Tell each line once, past connections that break: then those that were told are counted off again."""
+        told, deadline = 0, 0.0
+        while True:
+            try:
+                with Engine(self.settings.engine) as engine:
+                    for line in islice(engine.lines(name), told, None):
+                        told += 1
+                        self._tell(launch, line)
+                    if engine.stopped(name) is not None:
+                        return
+                deadline = 0.0
+            except EngineAway:
+                deadline = deadline or time.monotonic() + AWAY_SECONDS
+                if time.monotonic() > deadline:
+                    return
+            except EngineProblem:  # it is removed
+                return
+            time.sleep(_RETRY_SECONDS)
+
+    def _tell(self, launch: Launch, text: str) -> None:
+        if text := text.rstrip("\r"):
+            self._last.append(text)
+            launch.tell(text)
+
+    # Its end
+
+    def _ended(self, stopped: Stopped, launch: Launch) -> Ended:
+        number = stopped.exit_code - 128 if 128 < stopped.exit_code < 128 + 65 else 0
+        code = None if number else stopped.exit_code
+        if self._is_stopped:
+            return Ended(code, number)
+        if stopped.out_of_memory:
+            return Ended(code, number, f"out of memory: {self._limit()}", Cause.OUT_OF_MEMORY)
+        message = stopped.error or describe(code, number)
+        if number == 9 and self.settings.memory_mb:
+            message += f", perhaps out of memory: {self._limit()}"
+        if self._last and stopped.exit_code:
+            message += f"; it last said: {self._last[-1][:300]}"
+            if "exec" in message and "No such file" in message:  # an init's words, which leave out what it looked for
+                message += f" (is {self.settings.python} in the image {self.settings.image}?)"
+        return Ended(code, number, message)
+
+    def _limit(self) -> str:
+        return (
+            f"its container may use {self.settings.memory_mb} MB" if self.settings.memory_mb else "its machine is full"
+        )
+
+    def _said(self, problem: Exception) -> str:
+        return f"{problem} (block {self.block!r})" if self.block else str(problem)
+
+
+def seen_from_container(url: str, gateway: str) -> str:
+    """Return a server's address as a container reaches it: this machine's loopback is another one's in there.
+
+    Args:
+        url: As the worker reaches it.
+        gateway: The engine's name for its machine; empty: the container is on that machine's network.
+    """
+    parts = urlsplit(url)
+    if not gateway or parts.hostname not in _LOOPBACK:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{gateway}:{parts.port}" if parts.port else gateway))

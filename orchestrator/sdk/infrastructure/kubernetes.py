@@ -1,0 +1,456 @@
+"""Kubernetes: each run as a Job of its own.
+
+The run's process in the pod reads what to run from the API, and ships its facts there, by the run's own token, which
+stands in a Secret that goes with the Job. Its supervisor, on the worker's machine, makes the Job, follows its pod, and
+tells how it ended. The Job's name is made of run and attempt: whoever supervises the attempt next finds it, and a
+second one cannot be made.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from orchestrator.sdk.causes import Cause
+from orchestrator.sdk.infrastructure import manifests, pods
+from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
+from orchestrator.sdk.infrastructure.cluster import (
+    Cluster,
+    ClusterAway,
+    ClusterProblem,
+    next_pause,
+    read_kubeconfig,
+)
+from orchestrator.sdk.infrastructure.container_engine import ATTEMPT_LABEL, RUN_LABEL, name_of
+from orchestrator.sdk.infrastructure.pod_watch import PodWatch
+from orchestrator.sdk.infrastructure.settings import about
+
+_CONFLICT: Final = 409
+_NOT_FOUND: Final = 404
+_QUANTITY: Final = r"^([0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?)?$"
+_NAME: Final = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
+_LAST_LINES_SECONDS: Final = 5.0
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_GONE_SECONDS: Final = 5.0  # for a node to end a pod, beyond its grace
+_QUIET_SECONDS: Final = 5.0  # without a pod, before its Job's events are asked why
+
+
+class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run's Job is made of."""
+
+    image: Annotated[
+        str,
+        about("Image", "It has Python, orchestrator-flows and what your flows import. Without one: the manifest's.",
+              opened=True, max_length=500, pattern=r"^([a-zA-Z0-9][^\s]*)?$", example="registry.internal/etl:7"),
+    ] = ""  # fmt: skip
+    namespace: Annotated[
+        str, about("Namespace", "Where the Job is made.", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+    ] = "default"
+    service_account: Annotated[
+        str, about("Service account", "Whose rights in the cluster the run has; without one, none.", pattern=_NAME)
+    ] = ""
+    image_pull_secrets: Annotated[
+        list[str], about("Image pull secrets", "Secrets of the namespace for the image's registry, one a line.")
+    ] = []
+    environment: Annotated[
+        dict[str, str], about("Environment", "Variables that its code finds, one NAME=value a line.", example="TZ=UTC")
+    ] = {}
+    cpu_request: Annotated[
+        str, about("Processors, request", "What a node must have free: 0.5 or 500m.", opened=True, pattern=_QUANTITY)
+    ] = ""
+    cpu_limit: Annotated[
+        str, about("Processors, limit", "What it may use at most.", opened=True, pattern=_QUANTITY)
+    ] = ""
+    memory_request: Annotated[
+        str, about("Memory, request", "What a node must have free: 512Mi or 2Gi.", opened=True, pattern=_QUANTITY)
+    ] = ""
+    memory_limit: Annotated[
+        str, about("Memory, limit", "The kernel kills what goes beyond.", opened=True, pattern=_QUANTITY)
+    ] = ""
+    node_selector: Annotated[
+        dict[str, str], about("Node selector", "Labels that its node has to have, one NAME=value a line.")
+    ] = {}
+    tolerations: Annotated[
+        list[dict[str, Any]],
+        about("Tolerations", "Taints of nodes that it stands, as a list in JSON.",
+              example='[{"key": "spot", "operator": "Exists"}]'),
+    ] = []  # fmt: skip
+    start_timeout_seconds: Annotated[
+        int,
+        about("Time to begin", "How long a pod may wait for a node and for its image before its run is given up.",
+              ge=5, le=604_800, unit="seconds", opened=True),
+    ] = 600  # fmt: skip
+    keep_finished_seconds: Annotated[
+        int,
+        about("Keep finished Jobs", "How long the cluster keeps a Job that has ended; 0: it is deleted at once.",
+              ge=0, le=31_536_000, unit="seconds"),
+    ] = 3600  # fmt: skip
+    python: Annotated[
+        str,
+        about("Python", "The interpreter in the image that has orchestrator-flows.", example="/opt/venv/bin/python"),
+    ] = "python"
+    manifest: Annotated[
+        dict[str, Any],
+        about(
+            "Manifest", "A whole Job in JSON to begin with; the fields above are set in it where they say something."
+        ),
+    ] = {}
+    patches: Annotated[
+        list[dict[str, Any]],
+        about("Patches", "JSON Patch operations (RFC 6902) on the manifest, as a list in JSON.",
+              example='[{"op": "add", "path": "/spec/template/spec/priorityClassName", "value": "batch"}]'),
+    ] = []  # fmt: skip
+    kubeconfig: Annotated[
+        str,
+        about("Kubeconfig", "The block with the cluster's address and credentials. Without one, the worker's own"
+              " service account, where it runs in the cluster.", block="kubeconfig"),
+    ] = ""  # fmt: skip
+    context: Annotated[str, about("Context", "Of the kubeconfig; without one, its current one.", max_length=253)] = ""
+    api_url: Annotated[
+        str,
+        about("API address", "The server's address as seen from the pod. Without it, the worker's own.",
+              pattern=r"^(https?://\S+)?$", example="http://orchestrator-web.orchestrator:4200"),
+    ] = ""  # fmt: skip
+
+
+class Kubernetes(Infrastructure[KubernetesSettings]):
+    """A Job for each attempt."""
+
+    kind = "kubernetes"
+    label = "Kubernetes Job"
+    summary = "Each run as a Job of its own in a Kubernetes cluster."
+    risk = "A manifest may have a pod do whatever the cluster lets the worker's account do."
+    icon = "boxes"
+    survives = True
+    Settings = KubernetesSettings
+
+    def __init__(self, settings: KubernetesSettings, block: str = "", credentials: Any = None) -> None:
+        super().__init__(settings, block, credentials)
+        self._lock = threading.Lock()  # held while the Job is made, so that a stop finds it
+        self._name = ""
+        self._is_stopped = False
+        self._is_over = threading.Event()
+        self._last: deque[str] = deque(maxlen=5)
+
+    @classmethod
+    def check(cls, settings: KubernetesSettings) -> dict[str, str]:
+        """Names of variables have to be ones, and a manifest with its patches has to make a Job."""
+        errors = {}
+        for name in settings.environment:
+            if not name or "=" in name or name.startswith("ORCHESTRATOR_"):
+                errors["environment"] = f"{name!r} cannot be set here: name a variable of your own code's."
+        if wrong := manifests.wrong_base(settings.manifest):
+            errors["manifest"] = wrong
+        elif not settings.image and not settings.manifest:
+            errors["image"] = "Name an image, or have the manifest name one."
+        elif not errors:
+            try:
+                cls(settings).preview()
+            except manifests.ManifestError as error:
+                errors["patches"] = str(error)
+        return errors
+
+    def preview(self, run: str = "00000000-0000-0000-0000-000000000000", api_url: str = "") -> dict[str, Any]:
+        """Return the manifest of a run's Job, as it will be sent. It holds no secret.
+
+        Raises:
+            ManifestError: The block makes no Job.
+        """
+        environment = {"ORCHESTRATOR_API_URL": api_url, "ORCHESTRATOR_RUN_ID": run, "ORCHESTRATOR_ATTEMPT": "1"}
+        return self._manifest(Launch(run=run, attempt=1, environment=environment))
+
+    def run(self, launch: Launch) -> Ended:
+        """Execute the attempt as its Job."""
+        try:
+            cluster = self._cluster()
+        except ClusterProblem as problem:
+            raise InfrastructureError(self._said(problem)) from None
+        try:
+            return self._run(cluster, launch)
+        except ClusterAway as problem:
+            raise InfrastructureError(self._said(problem), Cause.LOST) from None
+        except (ClusterProblem, manifests.ManifestError) as problem:
+            raise InfrastructureError(self._said(problem)) from None
+        finally:
+            self._is_over.set()
+            cluster.close()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Have the cluster end the pod: SIGTERM, SIGKILL after the grace; and delete the Job."""
+        with self._lock:
+            self._is_stopped = True
+        if not self._name:
+            return
+        cluster = self._cluster()
+        try:
+            self._delete_pods(cluster, math.ceil(grace_seconds))
+            with suppress(ClusterProblem):
+                self._delete_job(cluster, self._name)
+            if not self._is_over.wait(grace_seconds + _GONE_SECONDS):  # its node does not answer
+                self._delete_pods(cluster, 0)
+        finally:
+            cluster.close()
+
+    def _run(self, cluster: Cluster, launch: Launch) -> Ended:
+        self._clear_away(cluster, launch)
+        with self._lock:
+            if self._is_stopped:
+                return Ended(message=launch.stop_reason())
+            self._begin(cluster, launch)
+        ended = self._follow(cluster, launch)
+        if self.settings.keep_finished_seconds == 0:
+            with suppress(ClusterProblem):
+                self._delete_job(cluster, self._name)
+        return ended
+
+    def _cluster(self) -> Cluster:
+        text = str((self.credentials.get("kubeconfig") or {}).get("kubeconfig") or "")
+        if self.settings.kubeconfig and not text:
+            raise ClusterProblem(f"the block {self.settings.kubeconfig!r} holds no kubeconfig")
+        return Cluster(text, self.settings.context)
+
+    # The Job
+
+    def _manifest(self, launch: Launch) -> dict[str, Any]:
+        settings = self.settings
+        environment = {**settings.environment, "ORCHESTRATOR_HOME": manifests.HOME, **launch.environment}
+        if settings.api_url:
+            environment["ORCHESTRATOR_API_URL"] = settings.api_url
+        resources = {
+            "requests": _given(cpu=settings.cpu_request, memory=settings.memory_request),
+            "limits": _given(cpu=settings.cpu_limit, memory=settings.memory_limit),
+        }
+        return manifests.job(
+            launch.run,
+            launch.attempt,
+            command=[settings.python, *launch.arguments],
+            environment=environment,
+            image=settings.image,
+            base=settings.manifest,
+            patches=settings.patches,
+            job_fields={"ttlSecondsAfterFinished": settings.keep_finished_seconds or None},
+            pod_fields={
+                "serviceAccountName": settings.service_account,
+                "automountServiceAccountToken": None if settings.service_account or settings.manifest else False,
+                "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+                "nodeSelector": settings.node_selector,
+                "tolerations": settings.tolerations,
+            },
+            container_fields={"resources": {name: values for name, values in resources.items() if values}},
+        )
+
+    @property
+    def _jobs(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self.settings.namespace}/jobs"
+
+    @property
+    def _core(self) -> str:
+        return f"/api/v1/namespaces/{self.settings.namespace}"
+
+    def _begin(self, cluster: Cluster, launch: Launch) -> None:
+        """Make the Job and its Secret, or take over those that are there."""
+        manifest = self._manifest(launch)
+        self._name = name_of(launch.run, launch.attempt)
+        try:
+            job = cluster.call("POST", self._jobs, manifest)
+        except ClusterProblem as problem:
+            if problem.status != _CONFLICT:
+                raise
+            job = cluster.call("GET", f"{self._jobs}/{self._name}")
+            if (job["metadata"].get("labels") or {}).get(RUN_LABEL) != launch.run:
+                raise ClusterProblem(f"a Job {self._name} is there that is not this run's") from None
+        token = launch.environment[manifests.TOKEN]
+        try:
+            cluster.call("POST", f"{self._core}/secrets", manifests.secret(launch.run, launch.attempt, token, job))
+        except ClusterProblem as problem:
+            if problem.status != _CONFLICT:
+                with suppress(ClusterProblem):
+                    self._delete_job(cluster, self._name)
+                raise
+
+    def _clear_away(self, cluster: Cluster, launch: Launch) -> None:
+        """Delete what earlier attempts left, and wait until their pods are gone: two are never under way at once."""
+        found = cluster.call("GET", self._jobs, labelSelector=f"{RUN_LABEL}={launch.run}")
+        earlier = [job["metadata"] for job in found.get("items") or [] if _attempt(job) < launch.attempt]
+        earlier = [each for each, job in zip(earlier, found["items"], strict=False) if not _has_ended(job)]
+        for each in earlier:
+            self._delete_job(cluster, each["name"])
+        pause = _FIRST_PAUSE_SECONDS
+        while earlier and not self._is_stopped:
+            left = cluster.call("GET", f"{self._core}/pods", labelSelector=f"{RUN_LABEL}={launch.run}")["items"]
+            if not any(_attempt(pod) < launch.attempt and pods.ended(pod) is None for pod in left):
+                return
+            time.sleep(pause)
+            pause = next_pause(pause)
+
+    def _delete_job(self, cluster: Cluster, name: str) -> None:
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        try:
+            cluster.call("DELETE", f"{self._jobs}/{name}", options)
+        except ClusterProblem as problem:
+            if problem.status != _NOT_FOUND:
+                raise
+
+    def _delete_pods(self, cluster: Cluster, grace_seconds: int) -> None:
+        selector = f"job-name={self._name}"
+        with suppress(ClusterProblem):
+            for pod in cluster.call("GET", f"{self._core}/pods", labelSelector=selector).get("items") or []:
+                options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": grace_seconds}
+                with suppress(ClusterProblem):
+                    cluster.call("DELETE", f"{self._core}/pods/{pod['metadata']['name']}", options)
+
+    # Its pod
+
+    def _follow(self, cluster: Cluster, launch: Launch) -> Ended:
+        """Follow the pod to its end, and pass on what it prints."""
+        begins = _Beginning(self, cluster, launch)
+        reader: threading.Thread | None = None
+        trouble = ""
+        for seen in PodWatch(cluster, self.settings.namespace, f"job-name={self._name}", begins.patience).looks():
+            if seen.trouble and not trouble:
+                launch.tell(f"The cluster cannot be asked: {seen.trouble}. The run goes on; it is asked again.")
+            trouble = seen.trouble
+            pod = seen.pod
+            if pod is not None and reader is None and pods.begun(pod):
+                reader = threading.Thread(
+                    target=self._read, args=(cluster, launch, pod["metadata"]["name"]), daemon=True
+                )
+                reader.start()
+            ended = pods.ended(pod, self.settings.memory_limit) if pod is not None else None
+            if ended is None and pod is not None and seen.is_deleted:
+                ended = pods.gone(pod)
+            if ended is None and not trouble and (ended := begins.judge(pod)) is not None:
+                self._delete_job(cluster, self._name)  # it must not begin after all
+            if ended is not None:
+                self._is_over.set()
+                if reader is not None:
+                    reader.join(_LAST_LINES_SECONDS)
+                return self._with_last_line(ended)
+        raise AssertionError("a watch never ends")
+
+    def _read(self, cluster: Cluster, launch: Launch, pod: str) -> None:
+        """Tell each line once, past connections that break: each has its time, to the nanosecond."""
+        seen, pause = "", _FIRST_PAUSE_SECONDS
+        while True:
+            query = {"follow": "true", "timestamps": "true", "container": pods.CONTAINER}
+            if seen:
+                query["sinceTime"] = seen
+            was_over = self._is_over.is_set()
+            try:
+                for line in cluster.lines(f"{self._core}/pods/{pod}/log", None, **query):
+                    stamp, _, text = line.partition(" ")
+                    if stamp > seen:
+                        seen, pause = stamp, _FIRST_PAUSE_SECONDS
+                        self._last.append(text)
+                        launch.tell(text)
+                if was_over or self._is_over.wait(pause):
+                    return
+            except ClusterProblem:
+                if was_over or self._is_over.wait(pause):
+                    return
+            pause = next_pause(pause)
+
+    def _with_last_line(self, ended: Ended) -> Ended:
+        if self._is_stopped or not self._last or ended.exit_code == 0:
+            return ended
+        message = f"{ended.message}; it last said: {self._last[-1][:300]}"
+        return Ended(ended.exit_code, ended.signal, message, ended.cause)
+
+    def why_no_pod(self, cluster: Cluster) -> Ended | str:
+        """Return why a Job has no pod: its end where it has ended or is gone, else the cluster's last word on it."""
+        try:
+            job = cluster.call("GET", f"{self._jobs}/{self._name}")
+        except ClusterProblem as problem:
+            if problem.status == _NOT_FOUND:
+                return Ended(message="its Job was deleted", cause=Cause.LOST)
+            return ""
+        for condition in (job.get("status") or {}).get("conditions") or ():
+            if condition.get("type") == "Failed" and condition.get("status") == "True":
+                return Ended(message=f"{condition.get('reason')}: {condition.get('message')}", cause=Cause.EXIT)
+        with suppress(ClusterProblem):
+            selector = f"involvedObject.name={self._name}"
+            events = cluster.call("GET", f"{self._core}/events", fieldSelector=selector).get("items") or []
+            warnings = [str(event.get("message")) for event in events if event.get("type") == "Warning"]
+            return warnings[-1] if warnings else ""
+        return ""
+
+    def _said(self, problem: Exception) -> str:
+        return f"{problem} (block {self.block!r})" if self.block else str(problem)
+
+
+class _Beginning:
+    """Judges a pod that has not begun: says what it waits for, and gives it up in time."""
+
+    def __init__(self, kind: Kubernetes, cluster: Cluster, launch: Launch) -> None:
+        self._kind = kind
+        self._cluster = cluster
+        self._launch = launch
+        self._deadline: float | None = time.monotonic() + kind.settings.start_timeout_seconds
+        self._quiet_until = time.monotonic() + _QUIET_SECONDS
+        self._told = ""
+
+    def patience(self) -> float:
+        """In how many seconds to look again at the latest."""
+        if self._deadline is None:
+            return math.inf
+        now = time.monotonic()
+        return max(0.0, min(self._deadline, max(self._quiet_until, now + 1.0)) - now)
+
+    def judge(self, pod: Any) -> Ended | None:
+        """Return the end of one that never begins; None otherwise."""
+        if self._deadline is None:
+            return None
+        if pod is not None and pods.begun(pod):
+            self._deadline = None
+            return None
+        waiting = self._without_pod() if pod is None else pods.waiting(pod)
+        if isinstance(waiting, Ended):
+            return waiting
+        if waiting is not None and waiting.message != self._told:
+            self._told = waiting.message
+            self._launch.tell(f"Waiting: {waiting.message}")
+        is_late = time.monotonic() >= self._deadline
+        if not is_late and not (waiting and waiting.is_hopeless):
+            return None
+        seconds = self._kind.settings.start_timeout_seconds
+        after = f" (it had not begun after {seconds} s)" if is_late else ""
+        if waiting is None:
+            return Ended(message=f"its pod did not begin{after}", cause=Cause.EXIT)
+        return Ended(message=f"{waiting.message}{after}", cause=waiting.cause)
+
+    def _without_pod(self) -> pods.Waiting | Ended | None:
+        if time.monotonic() < self._quiet_until:
+            return None
+        found = self._kind.why_no_pod(self._cluster)
+        if isinstance(found, Ended):
+            return found
+        return pods.Waiting(found, Cause.EXIT) if found else None
+
+
+def _attempt(found: Any) -> int:
+    return int((found["metadata"].get("labels") or {}).get(ATTEMPT_LABEL) or 0)
+
+
+def _has_ended(job: Any) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(each.get("type") in ("Complete", "Failed") and each.get("status") == "True" for each in conditions)
+
+
+def _given(**values: str) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def kubeconfig_problem(text: str) -> str:
+    """Return what is wrong with a kubeconfig that is to be stored, as a sentence; empty where nothing is."""
+    try:
+        read_kubeconfig(text)
+    except ClusterProblem as problem:
+        said = str(problem)
+        return said[0].upper() + said[1:] + ("" if said.endswith(".") else ".")
+    return ""
