@@ -311,7 +311,7 @@ class RunHost:
         reason = child.note.reason
         if child.is_stopped or not child.note.ended:  # what left its group is not left to itself
             kill_marked(mark_of(start.run, start.attempt))
-        if not child.note.ended:
+        if not child.note.ended and not child.note.left:
             message, cause = ended.explain(reason, self._oom)
             message = message if reason else child.explain(ended, child.note.begun) or message
             self._close_journal(

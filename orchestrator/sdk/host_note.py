@@ -8,7 +8,7 @@ import tempfile
 from typing import Final
 
 _MAX_REASON_BYTES: Final = 1024
-_ENDED, _CONCLUDED, _HOOKLESS, _BEGUN = range(4)
+_ENDED, _CONCLUDED, _HOOKLESS, _BEGUN, _LEFT = range(5)
 _GRACE: Final = 8
 _REASON: Final = 16
 _SIZE: Final = _REASON + _MAX_REASON_BYTES
@@ -56,6 +56,15 @@ class HostNote:
     def set_begun(self) -> None:
         """Note that the run was taken on."""
         self._page[_BEGUN] = 1
+
+    @property
+    def left(self) -> bool:
+        """Whether the attempt was left to go on, elsewhere, without its supervisor (which writes this)."""
+        return self._page[_LEFT] == 1
+
+    def set_left(self) -> None:
+        """Note that the attempt goes on: there is no ending to record."""
+        self._page[_LEFT] = 1
 
     @property
     def reason(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 from orchestrator.sdk import journal
 from orchestrator.sdk.boot import this_boot
-from orchestrator.sdk.causes import CANCELLED, Cause
+from orchestrator.sdk.causes import CANCELLED, LEASE_LOST, SERVER_STOPPED, WORKER_GONE, Cause
 from orchestrator.sdk.events import Ended as JournalEnded
 from orchestrator.sdk.events import Exited, Header, Log, encode
 from orchestrator.sdk.home import SHIP_VARIABLE
@@ -31,6 +31,7 @@ from orchestrator.sdk.shipper import IngestServer, NotTaken
 CLEAN_UP_SECONDS: Final = 8.0  #: for an engine to do as it is told, beyond the grace of the attempt
 _REPORT_SECONDS: Final = 60.0  # for the server to come back; from then on the lease speaks
 _PAUSE_SECONDS: Final = 1.0
+_ASK_SECONDS: Final = 2.0
 _INFO: Final = 20
 
 
@@ -40,7 +41,8 @@ def supervise(start: Start, note: HostNote, host_pid: int, infrastructure: Infra
     Args:
         start: What to run.
         note: What this process and its host tell each other.
-        host_pid: The process that forked this one. Should it die, the attempt is stopped and cleared away.
+        host_pid: The process that forked this one. Should it die, the attempt is stopped and cleared
+            away, or left to the next supervisor, as its infrastructure has it.
         infrastructure: Where it executes.
     """
     exit_code = 1
@@ -67,7 +69,7 @@ class _Supervisor:
         self._is_stopping = False
 
     def on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        """Have the attempt stopped, in a thread: this one is in `run`."""
+        """Have the attempt stopped, or left to go on, in a thread: this one is in `run`."""
         if not self._is_stopping:
             self._is_stopping = True
             threading.Thread(target=self._stop, name="stop", daemon=True).start()
@@ -99,6 +101,7 @@ class _Supervisor:
             name=start.name,
             flow=start.flow,
             deployment=start.deployment or "",
+            goes_on=start.goes_on,
             environment={
                 **start.env,
                 "ORCHESTRATOR_API_URL": start.api_url,
@@ -112,10 +115,24 @@ class _Supervisor:
         )
 
     def _stop(self) -> None:
+        if self._infrastructure.outlives_worker and self._goes_on():
+            self._note.set_left()
+            os._exit(0)  # not by `run`, which waits for the attempt
         try:
             self._infrastructure.stop(self._note.grace_seconds)
         except Exception as error:  # an engine that does not answer: the host's SIGKILL comes next
             self._tell(f"Could not be stopped: {error}")
+
+    def _goes_on(self) -> bool:
+        """Whether the attempt is to go on without this worker. A signal without a reason is the kernel's: no host.
+
+        A lease is lost by a run that was ended or is run again, and then its token is no longer good; or to a worker
+        that took the attempt over, since this one was cut off.
+        """
+        reason = self._note.reason or WORKER_GONE
+        if reason == LEASE_LOST:
+            return is_current(self._start)
+        return reason in (WORKER_GONE, SERVER_STOPPED)
 
     def _tell(self, line: str) -> None:
         start = self._start
@@ -172,3 +189,18 @@ def _append(server: IngestServer, start: Start, exited: Exited) -> None:
     exited.n, exited.t = known + 1, time.time_ns() // 1000
     end = JournalEnded(n=known + 2, t=exited.t)
     server.post(b"\n".join((encode(header), encode(exited), encode(end), b"")))
+
+
+def is_current(start: Start) -> bool:
+    """Return whether the server takes this attempt for the one that its run has now; False where nobody answers."""
+    import urllib.request  # 30 ms, where a lease was lost
+
+    url = start.api_url.rstrip("/").removesuffix("/api")
+    request = urllib.request.Request(
+        f"{url}/api/flow-runs/{start.run}/", headers={"Authorization": f"Bearer {start.token}"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_ASK_SECONDS) as answer:
+            return int(answer.status) == 200
+    except OSError:
+        return False

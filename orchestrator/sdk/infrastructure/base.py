@@ -63,6 +63,7 @@ class Launch:
         name: The run's name.
         flow, deployment: Their names; the deployment's is `flow/deployment`, and may be empty.
         arguments: What follows the name of a Python interpreter: `-m orchestrator.sdk.attempt`.
+        goes_on: It has begun before, under a supervisor that is gone: it is followed where it is there, never begun.
         environment: All that it needs: the server's address and the run's own token. Never shown or logged.
         stop_reason: Returns why it is to end, once it is; empty before.
         tell: Adds a line to the run's log: the engine's own words. Callable from any thread.
@@ -73,6 +74,7 @@ class Launch:
     name: str = ""
     flow: str = ""
     deployment: str = ""
+    goes_on: bool = False
     arguments: tuple[str, ...] = COMMAND
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_reason: Callable[[], str] = lambda: ""
@@ -114,6 +116,7 @@ class Infrastructure(ABC, Generic[S]):
     summary: ClassVar[str]  #: one sentence: what it does
     risk: ClassVar[str] = ""  #: what whoever chooses it has to know; said wherever it can be chosen
     icon: ClassVar[str] = "box"  #: a name in lucide
+    outlives_worker: ClassVar[bool] = False  #: an attempt goes on where its worker is gone, until another takes it over
     Settings: ClassVar[type[msgspec.Struct]]  #: frozen; its fields are annotated as `settings.Field` reads them
 
     def __init__(

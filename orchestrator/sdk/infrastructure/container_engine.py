@@ -318,5 +318,14 @@ def _parted(image: str) -> tuple[str, str]:
     return (repository, tag) if colon and "/" not in tag else (image, "latest")
 
 
+def registry_of(image: str) -> str:
+    """Return the registry that an image is pulled from; one without a registry in its name is Docker Hub's.
+
+    Source: the rule of the reference grammar of container images.
+    """
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+
+
 def _target(volume: str) -> str:
     return volume.split(":")[1] if ":" in volume else volume

@@ -28,6 +28,7 @@ from orchestrator.sdk.infrastructure.container_engine import (
     EngineProblem,
     ImageMissing,
     Stopped,
+    registry_of,
 )
 from orchestrator.sdk.infrastructure.settings import about
 
@@ -114,7 +115,7 @@ class Docker(Infrastructure[DockerSettings]):
     summary = "Each run in a container of its own, on the Docker or Podman engine of its worker's machine."
     risk = "Volumes reach into the engine's machine, and whoever may use its engine may do there what root may."
     icon = "container"
-    survives = True
+    outlives_worker = True
     Settings = DockerSettings
 
     def __init__(self, settings: DockerSettings, block: str = "", credentials: Any = None) -> None:
@@ -165,6 +166,8 @@ class Docker(Infrastructure[DockerSettings]):
         self._clear_away(engine, launch)
         container = self._container(engine, launch)
         if engine.find(container.name) is None:
+            if launch.goes_on:
+                raise InfrastructureError(self._said(EngineProblem("its container is gone")), Cause.LOST)
             self._fetch_image(engine, launch)
         with self._lock:
             if self._is_stopped:
@@ -189,6 +192,10 @@ class Docker(Infrastructure[DockerSettings]):
         if policy == "never" or (policy == "if-missing" and engine.has_image(image)):
             return
         if known := self.credentials.get("registry_credentials"):
+            if registry_of(image) != (registry := str(known.get("registry", ""))):
+                raise ImageMissing(
+                    f"the image {image} is not of {registry}, which the registry credentials are for: they are not sent"
+                )
             engine.log_in(str(known.get("username", "")), str(known.get("password", "")))
         launch.tell(f"Pulling the image {image}")
         engine.pull(image)

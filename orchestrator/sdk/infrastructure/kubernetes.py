@@ -111,7 +111,6 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         about("Kubeconfig", "The block with the cluster's address and credentials. Without one, the worker's own"
               " service account, where it runs in the cluster.", block="kubeconfig"),
     ] = ""  # fmt: skip
-    context: Annotated[str, about("Context", "Of the kubeconfig; without one, its current one.", max_length=253)] = ""
     api_url: Annotated[
         str,
         about("API address", "The server's address as seen from the pod. Without it, the worker's own.",
@@ -127,7 +126,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
     summary = "Each run as a Job of its own in a Kubernetes cluster."
     risk = "A manifest may have a pod do whatever the cluster lets the worker's account do."
     icon = "boxes"
-    survives = True
+    outlives_worker = True
     Settings = KubernetesSettings
 
     def __init__(self, settings: KubernetesSettings, block: str = "", credentials: Any = None) -> None:
@@ -210,10 +209,11 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
         return ended
 
     def _cluster(self) -> Cluster:
-        text = str((self.credentials.get("kubeconfig") or {}).get("kubeconfig") or "")
+        known = self.credentials.get("kubeconfig") or {}
+        text = str(known.get("kubeconfig") or "")
         if self.settings.kubeconfig and not text:
             raise ClusterProblem(f"the block {self.settings.kubeconfig!r} holds no kubeconfig")
-        return Cluster(text, self.settings.context)
+        return Cluster(text, str(known.get("context") or ""))
 
     # The Job
 
@@ -257,14 +257,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
         """Make the Job and its Secret, or take over those that are there."""
         manifest = self._manifest(launch)
         self._name = name_of(launch.run, launch.attempt)
-        try:
-            job = cluster.call("POST", self._jobs, manifest)
-        except ClusterProblem as problem:
-            if problem.status != _CONFLICT:
-                raise
-            job = cluster.call("GET", f"{self._jobs}/{self._name}")
-            if (job["metadata"].get("labels") or {}).get(RUN_LABEL) != launch.run:
-                raise ClusterProblem(f"a Job {self._name} is there that is not this run's") from None
+        job = self._make(cluster, launch, manifest)
         token = launch.environment[manifests.TOKEN]
         try:
             cluster.call("POST", f"{self._core}/secrets", manifests.secret(launch.run, launch.attempt, token, job))
@@ -273,6 +266,24 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
                 with suppress(ClusterProblem):
                     self._delete_job(cluster, self._name)
                 raise
+
+    def _make(self, cluster: Cluster, launch: Launch, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Return the Job, made now or found."""
+        try:
+            if not launch.goes_on:
+                return cluster.call("POST", self._jobs, manifest)
+        except ClusterProblem as problem:
+            if problem.status != _CONFLICT:
+                raise
+        try:
+            job = cluster.call("GET", f"{self._jobs}/{self._name}")
+        except ClusterProblem as problem:
+            if problem.status == _NOT_FOUND:
+                raise InfrastructureError(self._said(ClusterProblem("its Job is gone")), Cause.LOST) from None
+            raise
+        if (job["metadata"].get("labels") or {}).get(RUN_LABEL) != launch.run:
+            raise ClusterProblem(f"a Job {self._name} is there that is not this run's")
+        return job
 
     def _clear_away(self, cluster: Cluster, launch: Launch) -> None:
         """Delete what earlier attempts left, and wait until their pods are gone: two are never under way at once."""
