@@ -12,17 +12,19 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from orchestrator.sdk import interrupts
+from orchestrator.sdk import capture, interrupts, shipper
 from orchestrator.sdk.causes import CANCELLED
-from orchestrator.sdk.home import SHIP_VARIABLE
+from orchestrator.sdk.home import ECHO_VARIABLE, SHIP_VARIABLE
 from orchestrator.sdk.host_child import leave, run_attempt
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Start
@@ -30,6 +32,7 @@ from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import load_flow
 
 TIMEOUT_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 10.0  #: between the server's order to end and the end
 _WHY_SECONDS: Final = 3.0  # while it is being stopped, there is little time
 _USAGE: Final = 2
 
@@ -73,9 +76,29 @@ def _run_away(start: Start) -> int:
     folder = "" if os.environ.get("ORCHESTRATOR_HOME") else tempfile.mkdtemp(prefix="orchestrator-")
     if folder:
         os.environ["ORCHESTRATOR_HOME"] = folder
-    interrupts.stop_reason = lambda: _why_stopped(start.run)
+    interrupts.stop_reason = lambda: _stop.reason or _why_stopped(start.run)
+    shipper.on_stop = _stop.begin
+    capture.echoes = os.environ.get(ECHO_VARIABLE) != "0"
     _execute(start, HostNote(), folder)
     return 1  # never comes here
+
+
+class _Stop:
+    """The server's order to end: its worker is gone, and nobody else would tell it."""
+
+    reason = ""
+
+    def begin(self, reason: str) -> None:
+        """Raise SIGTERM here, and end the process after the grace whatever it does."""
+        self.reason = reason
+        print(f"orchestrator: the server has ended this run: {reason}", file=sys.__stderr__, flush=True)
+        timer = threading.Timer(STOP_SECONDS, os._exit, (128 + signal.SIGKILL,))
+        timer.daemon = True
+        timer.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+_stop = _Stop()
 
 
 def _execute(start: Start, note: HostNote, folder: str = "") -> None:

@@ -21,6 +21,7 @@ _MAX_CHARACTERS = MAX_LOG_BYTES // 4  # a line of so many characters surely fits
 _roots: list[FlowRun | TaskRun] = []  # runs of this process that no other run of it called
 _lock = threading.Lock()
 # Where what is printed goes instead of this process's own streams, by the stream's name: to a terminal further away.
+echoes: bool = True  #: False: what is recorded does not go on to this process's own streams, which somebody records too
 passed_on: ContextVar[Callable[[str, str], None] | None] = ContextVar("orchestrator_passed_on", default=None)
 
 
@@ -92,10 +93,12 @@ class Tee:
     def write(self, text: str) -> int:
         """Write and record."""
         run = attributed_run()
-        if run is None or _muted.on or not isinstance(text, str):
+        if run is None or not isinstance(text, str):
             return self._pass_on(text)
+        if _muted.on:
+            return self._pass_on(text) if echoes else len(text)
         _take(run, self._name, text)  # before anyone can see it and, say, kill the process
-        if not (run.log_prints and self._name == "stdout"):
+        if echoes and not (run.log_prints and self._name == "stdout"):
             self._pass_on(text)
         return len(text)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 SHIP_VARIABLE: Final = "ORCHESTRATOR_SHIP"  #: set where a run is executed away from its worker's home
+#: In a container, whose output is recorded from outside: `0` keeps what the run records itself out of that.
+ECHO_VARIABLE: Final = "ORCHESTRATOR_ECHO"
 
 
 @dataclass(frozen=True, slots=True)

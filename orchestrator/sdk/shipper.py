@@ -29,6 +29,7 @@ from orchestrator.sdk.reader import (
 
 if TYPE_CHECKING:
     import http.client
+    from collections.abc import Callable
 
 MARKER_SUFFIX: Final = ".ship"
 HEARTBEAT_SECONDS: Final = 10.0
@@ -40,6 +41,9 @@ MAX_BODY_FACTS: Final = 2_000
 _FIRST_DELAY_SECONDS: Final = 0.5
 _LONGEST_DELAY_SECONDS: Final = 30.0
 _PATIENT_SECONDS: Final = 1.0  # between tries at the end, where facts would be lost
+
+#: Called in the shipper's thread, once, with the server's reason why this process's run has to end.
+on_stop: "Callable[[str], None] | None" = None
 
 
 class NotTaken(Exception):
@@ -80,6 +84,7 @@ class Shipper:
         self._wake = threading.Event()
         self._ending = False
         self._complained = False
+        self._has_heeded = False
         self._thread = threading.Thread(target=self._run, name="orchestrator-shipper", daemon=True)
 
     def start(self) -> None:
@@ -112,6 +117,7 @@ class Shipper:
                 try:
                     if _ship(self._server, self._reader, heartbeat):
                         last_contact, delay = time.monotonic(), 0.0
+                        self._heed()
                     if self._reader.ended:
                         self._delete()
                         return
@@ -132,6 +138,12 @@ class Shipper:
             self._marker.unlink(missing_ok=True)
         except OSError:
             return  # it stays for whoever comes next
+
+    def _heed(self) -> None:
+        """Pass on, once, that the server wants this run to end: nobody else may be there to tell it."""
+        if self._server.stop and on_stop is not None and not (self._has_heeded or self._ending or self._reader.ended):
+            self._has_heeded = True
+            on_stop(self._server.stop)
 
     def _delete(self) -> None:
         self._reader.segment.path.unlink(missing_ok=True)
@@ -172,6 +184,7 @@ class IngestServer:
     def __init__(self, url: str, token: str) -> None:
         """Keep where it is; nothing is sent yet."""
         self.url = url.rstrip("/").removesuffix("/api")
+        self.stop = ""  #: why the run whose journal this is has to end, as of the last answer; empty: it may go on
         self._headers = {"Content-Type": "application/x-ndjson", "User-Agent": f"orchestrator/{__version__}"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -200,8 +213,10 @@ class IngestServer:
             refused = response.status < 500 and response.status not in (408, 425, 429)
             raise NotTaken(f"it answered {response.status} {response.reason}", refused)
         try:
-            return int(msgspec.json.decode(answer)["sequence"])
-        except (msgspec.MsgspecError, ValueError, KeyError, TypeError):
+            said = msgspec.json.decode(answer)
+            self.stop = str(said.get("stop") or "")
+            return int(said["sequence"])
+        except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError):
             raise NotTaken("its answer is not an orchestrator server's", refused=True) from None
 
     def _connect(self) -> "http.client.HTTPConnection":

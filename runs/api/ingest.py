@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from orchestrator.api_views import ApiView
 from orchestrator.bodies import read_bounded
+from orchestrator.sdk.causes import CANCELLED, LEASE_LOST
 from orchestrator.sdk.states import StateType
 from runs import bounds
 from runs.api.access import visible_flow_runs
@@ -58,6 +59,9 @@ class IngestView(ApiView):
                 "taken": serializers.IntegerField(),
                 "repeated": serializers.IntegerField(),
                 "rejected": serializers.IntegerField(),
+                "stop": serializers.CharField(
+                    required=False, help_text="To a run: it was ended, or runs again, and has to end. Why."
+                ),
             },
         ),
     )
@@ -76,11 +80,29 @@ class IngestView(ApiView):
         except UnusableBatch as error:
             raise ValidationError(str(error), code="unusable_batch") from None
         _keep_alive(batch.header.journal)
-        return Response(_answer(outcome))
+        return Response({**_answer(outcome), **_order(request, batch.header.journal)})
 
 
 def _answer(outcome: Outcome) -> dict[str, int]:
     return {name: getattr(outcome, name) for name in ("sequence", "taken", "repeated", "rejected")}
+
+
+def _order(request: Request, journal: str) -> dict[str, str]:
+    """Tell a run that asks by its own token to end, where the server decided so and no worker may be there to tell it.
+
+    What a worker, or its silence, said of the run is no decision: the run's own word outweighs it. One query; another
+    where the run has retried within its process.
+    """
+    attempt = request.auth
+    if not isinstance(attempt, Attempt) or str(attempt.journal) != journal:
+        return {}
+    run = FlowRun.objects.only("state_type", "ended_by", "attempt").filter(pk=attempt.flow_run_id).first()
+    if run is None:
+        return {"stop": LEASE_LOST}
+    attempt.flow_run = run
+    if run.is_final and not run.ended_by:
+        return {"stop": CANCELLED if run.state_type == StateType.CANCELLED else LEASE_LOST}
+    return {} if run.is_final or attempt.is_current() else {"stop": LEASE_LOST}
 
 
 def _check_journal(request: Request, journal: str) -> None:

@@ -91,7 +91,7 @@ print("half a line", end="")
     assert sorted(attempt.lines) == [
         "as 1000 in /tmp",
         "half a line",
-        "hi ['ORCHESTRATOR_API_TOKEN', 'ORCHESTRATOR_API_URL', 'ORCHESTRATOR_HOME']",
+        "hi ['ORCHESTRATOR_API_TOKEN', 'ORCHESTRATOR_API_URL', 'ORCHESTRATOR_ECHO']",
     ]
     assert not left(engine, attempt)
 

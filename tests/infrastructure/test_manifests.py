@@ -24,7 +24,7 @@ def test_the_fields_of_a_block_make_a_job() -> None:
     )  # fmt: skip
     labels = {"orchestrator-run": RUN, "orchestrator-attempt": "1", "app.kubernetes.io/managed-by": "orchestrator"}
     environment = {
-        "A": "b", "ORCHESTRATOR_HOME": "/tmp/.orchestrator", "ORCHESTRATOR_API_URL": "http://server:4200",
+        "A": "b", "ORCHESTRATOR_ECHO": "0", "ORCHESTRATOR_API_URL": "http://server:4200",
         "ORCHESTRATOR_RUN_ID": RUN, "ORCHESTRATOR_ATTEMPT": "1",
     }  # fmt: skip
     secret = {"name": TOKEN, "valueFrom": {"secretKeyRef": {"name": NAME, "key": TOKEN}}}

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from orchestrator.sdk.causes import Cause
+from orchestrator.sdk.home import ECHO_VARIABLE
 from orchestrator.sdk.host_exits import describe
 from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
 from orchestrator.sdk.infrastructure.container_engine import (
@@ -33,7 +34,6 @@ from orchestrator.sdk.infrastructure.container_engine import (
 from orchestrator.sdk.infrastructure.settings import about
 
 MEGABYTE: Final = 1024 * 1024
-HOME: Final = "/tmp/.orchestrator"
 AWAY_SECONDS: Final = 30.0  #: for so long an engine may not answer (it is restarted) before its runs are given up
 _RETRY_SECONDS: Final = 0.5
 _LAST_LINES_SECONDS: Final = 5.0  # for what a container printed last
@@ -208,7 +208,7 @@ class Docker(Infrastructure[DockerSettings]):
     def _container(self, engine: Engine, launch: Launch) -> Container:
         settings = self.settings
         first, *others = settings.networks or [""]
-        environment = {**settings.environment, "ORCHESTRATOR_HOME": HOME, **launch.environment}
+        environment = {**settings.environment, ECHO_VARIABLE: "0", **launch.environment}
         environment["ORCHESTRATOR_API_URL"] = settings.api_url or seen_from_container(
             launch.environment["ORCHESTRATOR_API_URL"], "" if first == "host" else engine.gateway
         )

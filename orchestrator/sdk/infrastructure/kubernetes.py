@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from orchestrator.sdk.causes import Cause
+from orchestrator.sdk.home import ECHO_VARIABLE
 from orchestrator.sdk.infrastructure import manifests, pods
 from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
 from orchestrator.sdk.infrastructure.cluster import (
@@ -219,7 +220,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
 
     def _manifest(self, launch: Launch) -> dict[str, Any]:
         settings = self.settings
-        environment = {**settings.environment, "ORCHESTRATOR_HOME": manifests.HOME, **launch.environment}
+        environment = {**settings.environment, ECHO_VARIABLE: "0", **launch.environment}
         if settings.api_url:
             environment["ORCHESTRATOR_API_URL"] = settings.api_url
         resources = {

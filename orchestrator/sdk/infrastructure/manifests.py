@@ -11,7 +11,6 @@ import jsonpatch
 from orchestrator.sdk.infrastructure.container_engine import labels_of, name_of
 from orchestrator.sdk.infrastructure.pods import CONTAINER
 
-HOME: Final = "/tmp/.orchestrator"
 #: Never in a manifest: it stands in a Secret that belongs to the Job.
 TOKEN: Final = "ORCHESTRATOR_API_TOKEN"
 
