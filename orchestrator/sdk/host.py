@@ -309,7 +309,9 @@ class RunHost:
     def _run_ended(self, child: Child, start: Start, ended: Exit) -> None:
         child.start, child.lease_until = None, 0.0
         reason = child.note.reason
-        if child.is_stopped or not child.note.ended:  # what left its group is not left to itself
+        if not child.note.left and (
+            child.is_stopped or not child.note.ended
+        ):  # what left its group is not left to itself
             kill_marked(mark_of(start.run, start.attempt))
         if not child.note.ended and not child.note.left:
             message, cause = ended.explain(reason, self._oom)

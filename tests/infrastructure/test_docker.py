@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from orchestrator.sdk.causes import Cause
@@ -33,7 +34,7 @@ class Attempt:
 
     def __init__(self, engine: PodmanEngine, code: str, run: str = "", number: int = 1, **settings: Any) -> None:
         given = {"image": IMAGE, "volumes": volumes(), "networks": ["host"], "python": python(), "engine": engine.url}
-        self.docker = Docker(DockerSettings(**{**given, **settings}), block="prod")
+        self.docker = Docker(msgspec.convert({**given, **settings}, DockerSettings), block="prod")
         self.lines: list[str] = []
         self.told = threading.Event()
         self.run = run or str(uuid7())

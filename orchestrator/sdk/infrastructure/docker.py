@@ -66,14 +66,14 @@ class DockerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
               " Without one: the engine's default.", example="host"),
     ] = []  # fmt: skip
     memory_mb: Annotated[
-        int | None,
+        int,
         about("Memory", "The most that its container may use; the kernel kills what goes beyond.",
               ge=16, le=16 * 1024 * 1024, unit="MB", opened=True),
-    ] = None  # fmt: skip
+    ] | None = None  # fmt: skip
     cpus: Annotated[
-        float | None,
+        float,
         about("Processors", "How many it may use at most; 0.5 is half of one.", ge=0.01, le=4096, opened=True),
-    ] = None  # fmt: skip
+    ] | None = None  # fmt: skip
     user: Annotated[
         str,
         about("User", "A user of the image, by name or by number, with :group; without one, the image's own.",
