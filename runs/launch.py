@@ -13,6 +13,7 @@ from flows.models import Isolation
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.infrastructure.base import Placement
 from orchestrator.sdk.sources.kinds import is_rooted
+from orchestrator.sdk.states import StateType
 from runs.authentication import run_token
 from runs.claims import Claim
 
@@ -60,6 +61,7 @@ def start_message(claimed: Claim) -> Start:
     return Start(
         run=str(run.pk),
         attempt=claimed.attempt.number,
+        goes_on=run.state_type not in (StateType.SCHEDULED, StateType.PENDING),
         journal=str(claimed.attempt.journal),
         entrypoint=entrypoint if is_rooted(source) else absolute_entrypoint(entrypoint, directory),
         flow=run.flow.name,

@@ -316,6 +316,17 @@ class CrashCause(models.TextChoices):
     EXIT = "exit", "Its process ended"
     LOST = "lost", "Lost worker or machine"
     STOPPED = "stopped", "Its worker was stopped"
+    EVICTED = "evicted", "Evicted from its node"
+    UNSCHEDULABLE = "unschedulable", "No node had room for it"
+    IMAGE = "image", "Its image could not be had"
+
+
+class Outliving(models.TextChoices):
+    """By whom an attempt that goes on without its worker may be taken over."""
+
+    NOBODY = "", "Nobody: it ends with its worker"
+    HOST = "host", "Workers on its machine"
+    ANY = "any", "Any worker"
 
 
 class Attempt(models.Model):
@@ -346,12 +357,20 @@ class Attempt(models.Model):
     )
     peak_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     cpu_seconds = models.FloatField(null=True, blank=True)
+    outlives_worker = models.CharField(
+        max_length=8, blank=True, choices=Outliving.choices, default="", db_default="",
+        help_text="Who may take it over where its worker is gone and it goes on: nobody, workers on its machine, any.",
+    )  # fmt: skip
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["flow_run", "number"], name="attempt_number_once")]
         indexes: ClassVar = [
             # who was running in a journal whose process died
             models.Index(fields=["journal"], name="attempt_journal"),
+            # what goes on without its worker and is to be taken over
+            models.Index(
+                fields=["worker"], name="attempt_outlives", condition=Q(end_time__isnull=True) & ~Q(outlives_worker="")
+            ),
         ]
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q
 
 from orchestrator.sdk.causes import Cause
 from runs import bounds, cancelling
@@ -19,12 +20,13 @@ from runs.closing import close_children
 from runs.compiled import IsAny
 from runs.endings import settle
 from runs.ingest import announce
-from runs.models import Attempt, FlowRun, FlowRunQuerySet, Pulse
+from runs.models import HEARD_WITHIN, Attempt, FlowRun, FlowRunQuerySet, Pulse
 from runs.transitions import FINAL_VALUES, Report, Source, accepts, as_cancelled, crash, is_cancelling
 
 logger = logging.getLogger(__name__)
 
 PULSE: Final = "reaper"
+TAKE_OVER: Final = HEARD_WITHIN  # until a worker is known to be gone, and its attempts are another's to take
 BATCH: Final = 100  # runs ended in one transaction
 
 
@@ -88,7 +90,10 @@ def _went_on(now: datetime, renewal: timedelta) -> bool:
 
 
 def _lapsed(now: datetime) -> FlowRunQuerySet:
-    return FlowRun.objects.filter(lease_expires_at__lt=now)
+    """Runs whose lease is over; what goes on without its worker is left a while for another one to take over."""
+    outlives = Attempt.objects.filter(flow_run=OuterRef("pk"), number=OuterRef("attempt")).exclude(outlives_worker="")
+    waits = Q(Exists(outlives), lease_expires_at__gt=now - TAKE_OVER)
+    return FlowRun.objects.filter(lease_expires_at__lt=now).exclude(waits)
 
 
 some_lapsed: Final = IsAny(_lapsed)

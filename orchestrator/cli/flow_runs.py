@@ -36,6 +36,9 @@ CAUSES = {
     "exit": "its process ended",
     "lost": "lost worker or machine",
     "stopped": "its worker was stopped",
+    "evicted": "evicted from its node",
+    "unschedulable": "no node had room for it",
+    "image": "its image could not be had",
 }
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from drf_spectacular.utils import OpenApiTypes, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -119,11 +120,12 @@ def _check_journal(request: Request, journal: str) -> None:
 
 
 def _keep_alive(journal: str) -> None:
-    """Extend the leases of the runs that this journal's process is in, where no worker does.
+    """Extend the leases of the runs that this journal's process is in, where no worker does, or needs to.
 
     Queries and locks: the runs' rows, locked in the order of their ids as everywhere, and one UPDATE.
     """
-    here = Attempt.objects.filter(journal=journal, worker__isnull=True).exclude(state_type__in=FINAL_TYPES)
+    alone = Q(worker__isnull=True) | ~Q(outlives_worker="")
+    here = Attempt.objects.filter(alone, journal=journal).exclude(state_type__in=FINAL_TYPES)
     running = FlowRun.objects.exclude(state_type__in=[*FINAL_TYPES, StateType.SCHEDULED])
     with transaction.atomic():
         locked = running.filter(pk__in=here.values("flow_run")).order_by("pk").select_for_update()

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
 from orchestrator.paging import KeysetPagination
-from runs import claims, serving, workers
+from runs import claims, serving, taking_over, workers
 from runs.announcements import announce_on_commit
 from runs.models import Worker
 from runs.supervision.base import MAX_REQUESTS, Assignment, Leases
@@ -221,7 +221,9 @@ class WorkerViewSet(mixins.ListModelMixin, ApiViewSet):
         Fewer may come than are due: ask again until none comes.
         """
         worker, requests = self.get_object(), _valid(ClaimSerializer, request)["requests"]
-        claimed = claims.claim_some(worker, len(requests), requests=requests)
+        taken = taking_over.take_over_some(worker, len(requests))
+        more = requests[len(taken) :]
+        claimed = [*taken, *(claims.claim_some(worker, len(more), requests=more) if more else [])]
         announce_on_commit([claim.run.pk for claim in claimed])
         return Response({"assignments": list(map(_written, assignments_of(claimed))), **_celery_queues(worker)})
 

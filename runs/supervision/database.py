@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
 from flows.models import WorkQueue
-from runs import claims, limits_file, workers
+from runs import claims, limits_file, taking_over, workers
 from runs.announcements import announce_on_commit
 from runs.claims import Claim, Renewal
 from runs.compiled import Column
@@ -63,7 +63,10 @@ class DatabaseSupervision(Supervision):
     def claim_some(self, most: int) -> list[Assignment]:
         """Claim in one transaction what stands next in line; one that cannot be told to a host is left to its lease."""
         with _reaching():
-            return assignments_of(claims.claim_some(self._row, most))
+            taken = taking_over.take_over_some(self._row, most)
+            return assignments_of(
+                [*taken, *(claims.claim_some(self._row, most - len(taken)) if len(taken) < most else [])]
+            )
 
     def release(self, assignment: Assignment) -> None:
         """Undo the claim."""

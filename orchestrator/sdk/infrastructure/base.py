@@ -11,7 +11,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -116,7 +116,8 @@ class Infrastructure(ABC, Generic[S]):
     summary: ClassVar[str]  #: one sentence: what it does
     risk: ClassVar[str] = ""  #: what whoever chooses it has to know; said wherever it can be chosen
     icon: ClassVar[str] = "box"  #: a name in lucide
-    outlives_worker: ClassVar[bool] = False  #: an attempt goes on where its worker is gone, until another takes it over
+    #: An attempt goes on where its worker is gone, until a worker of that machine (`host`) or any takes it over.
+    outlives_worker: ClassVar[Literal["", "host", "any"]] = ""
     Settings: ClassVar[type[msgspec.Struct]]  #: frozen; its fields are annotated as `settings.Field` reads them
 
     def __init__(

@@ -115,7 +115,7 @@ class Docker(Infrastructure[DockerSettings]):
     summary = "Each run in a container of its own, on the Docker or Podman engine of its worker's machine."
     risk = "Volumes reach into the engine's machine, and whoever may use its engine may do there what root may."
     icon = "container"
-    outlives_worker = True
+    outlives_worker = "host"
     Settings = DockerSettings
 
     def __init__(self, settings: DockerSettings, block: str = "", credentials: Any = None) -> None:

@@ -127,7 +127,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
     summary = "Each run as a Job of its own in a Kubernetes cluster."
     risk = "A manifest may have a pod do whatever the cluster lets the worker's account do."
     icon = "boxes"
-    outlives_worker = True
+    outlives_worker = "any"
     Settings = KubernetesSettings
 
     def __init__(self, settings: KubernetesSettings, block: str = "", credentials: Any = None) -> None:
