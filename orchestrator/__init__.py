@@ -25,6 +25,7 @@ _MODULES = {
     "orchestrator.sdk.futures": ("Future", "FutureList", "as_completed", "wait"),
     "orchestrator.sdk.log_capture": ("get_run_logger",),
     "orchestrator.sdk.retries": ("exponential_backoff",),
+    "orchestrator.sdk.runners.celery": ("CeleryTaskRunner",),
     "orchestrator.sdk.runners.dask": ("DaskTaskRunner",),
     "orchestrator.sdk.runners.inline": ("InlineTaskRunner",),
     "orchestrator.sdk.runners.processes": ("ProcessPoolTaskRunner",),

@@ -24,6 +24,7 @@ from orchestrator.sdk.futures import as_completed as as_completed
 from orchestrator.sdk.futures import wait as wait
 from orchestrator.sdk.log_capture import get_run_logger as get_run_logger
 from orchestrator.sdk.retries import exponential_backoff as exponential_backoff
+from orchestrator.sdk.runners.celery import CeleryTaskRunner as CeleryTaskRunner
 from orchestrator.sdk.runners.dask import DaskTaskRunner as DaskTaskRunner
 from orchestrator.sdk.runners.inline import InlineTaskRunner as InlineTaskRunner
 from orchestrator.sdk.runners.processes import ProcessPoolTaskRunner as ProcessPoolTaskRunner

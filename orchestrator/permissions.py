@@ -22,6 +22,7 @@ class Of(StrEnum):
     ADMINS = "admins"  #: any team, of which only administrators' is shown; a token that reads is enough
     SITE = "site"  #: the whole site, as its administrators
     SELF = "self"  #: nothing but being signed in: lists show what the reader may see
+    RUNS = "runs"  #: being a flow run in progress: its own token alone
     NOBODY = "nobody"  #: not even that
 
 
@@ -59,6 +60,7 @@ ADMIN_BY_VERB: Final = Need(Level.ADMIN, Of.ROW, by_verb=True)
 EDIT_SOMEWHERE: Final = Need(Level.EDIT, Of.TEAM, by_verb=True)
 ADMIN_SOMEWHERE: Final = Need(Level.ADMIN, Of.TEAM, by_verb=True)
 ADMINS: Final = Need(Level.ADMIN, Of.ADMINS)
+ONLY_RUNS: Final = Need(Level.RUN, Of.RUNS, run_token=True)
 SITE: Final = Need(Level.ADMIN, Of.SITE)
 
 
@@ -216,6 +218,8 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-schema": _look(SIGNED_IN),
     "api-docs": _look(SIGNED_IN),
     "api-ingest": _verb(Need(Level.RUN, Of.TEAM, run_token=True, by_token=True)),
+    "api-calls": _verb(ONLY_RUNS),
+    "api-call-stream": _look(ONLY_RUNS),
     "api-slots": _verb(_also_runs(RUN_IN)),
     "api-slot-tags": _look(_also_runs(READ_IN)),
     "api-slot-stream": _look(_also_runs(SIGNED_IN)),
@@ -341,6 +345,8 @@ def said(need: Need) -> str:
         return "nothing"
     if need.of is Of.SELF:
         return "signing in"
+    if need.of is Of.RUNS:
+        return "a flow run's own token alone"
     if need.of is Of.OWN:
         return "signing in; one's own alone"
     if need.of is Of.SITE:

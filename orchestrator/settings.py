@@ -341,6 +341,9 @@ LATE_AFTER_SECONDS = whole_number(
 )
 LEASE_SECONDS = 20
 LEASE_RENEW_SECONDS = 5
+WORKER_TASK_PLACES = whole_number(
+    "WORKER_TASK_PLACES", 8, "how many processes a worker has for task runs on Celery", minimum=1
+)
 WORKER_PLACES = whole_number("WORKER_PLACES", 8, "how many runs a worker runs at once", minimum=1)
 WORKER_QUEUES = listing("WORKER_QUEUES")  # by name; none: every one
 WORKER_GRACE_SECONDS = whole_number("WORKER_GRACE_SECONDS", 30, "how long a stopping worker waits for its runs")

@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from runs.api.bulk import BulkView
 from runs.api.calendars import CalendarViewSet
+from runs.api.calls import CallStreamView, CallsView
 from runs.api.concurrency_limits import ConcurrencyLimitViewSet
 from runs.api.deployments import DeploymentViewSet, ScheduleViewSet
 from runs.api.flow_runs import FlowRunViewSet
@@ -27,6 +28,8 @@ router.register("calendars", CalendarViewSet, basename="api-calendar")
 urlpatterns = [
     path("health/", HealthView.as_view(), name="api-health"),
     path("ingest/", IngestView.as_view(), name="api-ingest"),
+    path("calls/", CallsView.as_view(), name="api-calls"),
+    path("calls/stream/", CallStreamView.as_view(), name="api-call-stream"),
     path("slots/", SlotsView.as_view(), name="api-slots"),
     path("slots/tags/", SlotTagsView.as_view(), name="api-slot-tags"),
     path("slots/stream/", SlotStreamView.as_view(), name="api-slot-stream"),

@@ -78,6 +78,11 @@ def send_job(name: str, **arguments: Any) -> None:
     _post(partial(_send_job, name, arguments))
 
 
+def post(message: "Message") -> None:
+    """Have the thread that sends do something with Celery's application. Returns at once and never raises."""
+    _post(message)
+
+
 def _send_echo(celery_queue: str, number: int, app: "Celery") -> None:
     app.send_task(ECHO_JOB, [number], queue=celery_queue, expires=EXPIRE_SECONDS, retry_policy=_RETRY)
 

@@ -16,6 +16,8 @@ from django.db import Error, connection
 
 from orchestrator.preparedness import NOT_PREPARED, is_prepared
 from runs import bells, workers
+from runs.calls.keys import STOP_COMMAND
+from runs.calls.signing import WorkerKey
 from runs.models import Worker
 from runs.supervision.base import Unreachable
 from runs.supervision.database import DatabaseSupervision
@@ -43,8 +45,10 @@ class RunStep(bootsteps.StartStopStep):
         """Make the worker; nothing starts yet. Ends the process in one line when the database is not ready for it."""
         super().__init__(parent, **options)
         global _worker
-        supervision = _over_http(parent.hostname) if settings.WITHOUT_DATABASE else _over_database(parent.hostname)
-        _worker = self.worker = RunWorker(parent.hostname, supervision, settings.WORKER_PLACES)
+        key = WorkerKey()
+        make = _over_http if settings.WITHOUT_DATABASE else _over_database
+        supervision = make(parent.hostname, key.public)
+        _worker = self.worker = RunWorker(parent.hostname, supervision, settings.WORKER_PLACES, key)
 
     def start(self, parent: Any) -> None:
         """Start the run host and the threads; a server that is away is waited for."""
@@ -69,15 +73,21 @@ class RunStep(bootsteps.StartStopStep):
         self.worker.stop(0)
 
 
-def _over_http(name: str) -> HttpSupervision:
-    about = {"name": name, "host": socket.gethostname(), "pid": os.getpid(), "places": settings.WORKER_PLACES}
-    about["queues"] = settings.WORKER_QUEUES
+def _over_http(name: str, key: str) -> HttpSupervision:
+    about: dict[str, Any] = {
+        "name": name,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "places": settings.WORKER_PLACES,
+    }
+    about |= {"queues": settings.WORKER_QUEUES, "calls_key": key}
     return HttpSupervision(settings.HOME, settings.API_URL, settings.API_TOKEN, about)
 
 
-def _over_database(name: str) -> DatabaseSupervision:
+def _over_database(name: str, key: str) -> DatabaseSupervision:
     """Ends the process in one line when the database is not ready, or has no queue of a name."""
     row = Worker(name=name, host=socket.gethostname(), pid=os.getpid(), places=settings.WORKER_PLACES)
+    row.calls_key = key
     try:
         if not is_prepared():
             sys.exit(f"Error: {NOT_PREPARED}")
@@ -114,3 +124,10 @@ def cancel_run(panel: Any, run: str = "") -> None:
     """Somebody asked to cancel a run: whoever has it looks at its row now."""
     if _worker is not None:
         _worker.asked_to_cancel(run)
+
+
+@control_command(name=STOP_COMMAND, args=[("run", str), ("calls", list), ("kill", bool)])
+def stop_calls(panel: Any, run: str = "", calls: Any = (), kill: bool = True) -> None:
+    """A flow run wants these task runs no more, or none at all."""
+    if _worker is not None:
+        _worker.calls.stop_calls(run, list(calls), kill=kill)

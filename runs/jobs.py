@@ -1,10 +1,12 @@
 """Celery's functions. Each is short, and safe to be called twice at once or not at all."""
 
 from datetime import datetime
+from typing import Any
 
 from celery import shared_task
 
 from runs import bells, dispatch
+from runs.calls.keys import CALLS_JOB
 
 
 @shared_task(name="runs.jobs.tick")
@@ -26,6 +28,16 @@ def ring(queue: str, at: str | None = None) -> None:
     worker = current()
     if worker is not None:
         worker.ring(queue, datetime.fromisoformat(at) if at else None)
+
+
+@shared_task(name=CALLS_JOB, bind=True)
+def calls(self: Any, message: str, signature: str) -> None:
+    """Task runs of a flow run, for the processes of this worker (`runs.calls`)."""
+    from runs.bootsteps import current  # as above
+
+    worker = current()
+    if worker is not None:
+        worker.calls.take(message, signature, self.request.delivery_info.get("routing_key", ""))
 
 
 @shared_task(name=bells.ECHO_JOB)

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
+from runs.calls.keys import calls_beside
+
 _log = logging.getLogger(__name__)
 
 
@@ -17,6 +19,7 @@ class Listening:
         self._consumer: Any = None  # celery.worker.consumer.Consumer
         self._queues: frozenset[str] = frozenset()
         self._open = True
+        self._calls_open = True
         self._lock = threading.Lock()
 
     def connect(self, consumer: Any) -> None:
@@ -56,6 +59,19 @@ class Listening:
             self._open = is_open
         self._soon()
 
+    def set_calls_open(self, is_open: bool) -> None:
+        """Take task runs of the same work queues (there is room), or leave them to other workers."""
+        with self._lock:
+            if is_open == self._calls_open:
+                return
+            self._calls_open = is_open
+        self._soon()
+
+    @property
+    def call_queues(self) -> frozenset[str]:
+        """The Celery queues of task runs, whether or not it listens on them now."""
+        return frozenset(map(calls_beside, self._queues))
+
     def _soon(self) -> None:
         consumer = self._consumer
         if consumer is not None:
@@ -67,6 +83,7 @@ class Listening:
         if consumer is None or not consumer.task_consumer:
             return
         wanted = {self._own_queue, *(self._queues if self._open else ())}
+        wanted |= self.call_queues if self._calls_open else frozenset()
         kept = {consumer.app.conf.task_default_queue, self._own_queue}
         now = {queue.name for queue in consumer.task_consumer.queues}
         for name in wanted - now:

@@ -288,6 +288,9 @@ class Worker(models.Model):
         null=True, blank=True, help_text="When a bell that it rang for itself last came back through the broker."
     )
     stopped_at = models.DateTimeField(null=True, blank=True)
+    calls_key = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="Signs what task runs on Celery say."
+    )
 
     objects = WorkerQuerySet.as_manager()
 

@@ -42,16 +42,16 @@ log = logging.getLogger(__name__)
 async def stream(scope: Message, receive: Receive, send: Send) -> None:
     """Serve one stream: `ready` once grants are heard, then `granted` for each, a comment every 15 seconds."""
     try:
-        request = await _in_thread(_authenticated, scope)
+        request = await in_thread(authenticated, scope)
         listener = _listener(request)
         with Ear(listener) as ear:
             async with _heard_by_layer(ear) as broken:
-                await _start(send, 200, "text/event-stream")
+                await start(send, 200, "text/event-stream")
                 await _serve(request, ear, broken, receive, send)
     except exceptions.APIException as error:
         response = problem_response(error, {})
         assert response is not None
-        await _start(send, response.status_code, "application/json")
+        await start(send, response.status_code, "application/json")
         await send({"type": "http.response.body", "body": json.dumps(response.data).encode()})
     except OSError:  # the process went away
         pass
@@ -71,7 +71,7 @@ async def _serve(request: Request, ear: Ear, broken: "asyncio.Task[None] | None"
             if done & ends:
                 break
             if not done:
-                request = await _in_thread(_authenticated, request.scope)
+                request = await in_thread(authenticated, request.scope)
                 may_hear.clear()
                 await _send_event(send, b": nothing new\n\n")
             elif await _hears(request, grant.result(), may_hear):
@@ -125,7 +125,7 @@ async def _disconnected(receive: Receive) -> None:
 async def _hears(request: Request, grant: Grant, may_hear: set[UUID]) -> bool:
     """Whether this grant is for the one who listens; runs that were looked up are kept in `may_hear`."""
     if grant.flow_run not in may_hear:
-        if not await _in_thread(_may_hear, request, grant):
+        if not await in_thread(_may_hear, request, grant):
             return False
         may_hear.add(grant.flow_run)
     return True
@@ -138,7 +138,7 @@ def _may_hear(request: Request, grant: Grant) -> bool:
     return request.user.is_superuser or grant.team in request.user.team_ids
 
 
-def _authenticated(scope: Message) -> Request:
+def authenticated(scope: Message) -> Request:
     """Return the request with its user (one query). Raises APIException for nobody, and where the host is not ours."""
     plain = ASGIRequest(scope, io.BytesIO())
     request = Request(plain, authenticators=[RunTokenAuthentication(), TokenAuthentication()])
@@ -162,7 +162,8 @@ def _listener(request: Request) -> UUID:
         raise exceptions.ValidationError({"listener": ["Write the id under which the slots were asked for."]}) from None
 
 
-async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function that asks the database."""
     # Not the one thread that Django's asynchronous code shares: streams would wait for each other.
     return await sync_to_async(_with_its_connection, thread_sensitive=False)(function, *arguments)
 
@@ -175,7 +176,8 @@ def _with_its_connection(function: Callable[..., Any], *arguments: Any) -> Any:
         connection.close()
 
 
-async def _start(send: Send, status: int, kind: str) -> None:
+async def start(send: Send, status: int, kind: str) -> None:
+    """Begin an answer that nobody may keep or hold back."""
     headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
 

@@ -27,6 +27,8 @@ from orchestrator.sdk.causes import CANCELLED, LEASE_LOST, SERVER_STOPPED
 from orchestrator.sdk.host_protocol import Extend, FromHost, Ready, RunExited, Started, Stop
 from orchestrator.sdk.processes import kill_marked, mark_of
 from runs import bells
+from runs.calls.signing import WorkerKey
+from runs.calls.taking import Desk
 from runs.canary import Canary
 from runs.host_client import RunHost
 from runs.launch import run_environment
@@ -62,12 +64,28 @@ class _Ending:
 class RunWorker:
     """One worker process's places, run host and threads."""
 
-    def __init__(self, name: str, supervision: Supervision, places: int) -> None:
-        """Make it; nothing starts yet."""
+    def __init__(self, name: str, supervision: Supervision, places: int, key: WorkerKey | None = None) -> None:
+        """Make it; nothing starts yet.
+
+        Args:
+            name: The worker's.
+            supervision: How it comes by its runs.
+            places: How many it runs at once.
+            key: By which it signs what task runs say; the server knows its public half.
+        """
         self.places = Places(places)
         own_queue = bells.own_queue(name)
         self.listening = Listening(own_queue)
         self.canary = Canary(partial(bells.send_echo, own_queue))
+        self.calls = Desk(
+            supervision.worker_id,
+            name,
+            key or WorkerKey(),
+            settings.WORKER_TASK_PLACES,
+            run_environment(),
+            str(settings.HOME.root),
+            self.listening.set_calls_open,
+        )
         self._supervision = supervision
         self._host: RunHost | None = None
         self._host_ready = threading.Event()
@@ -113,6 +131,7 @@ class RunWorker:
         for occupant in self.places.occupants():
             self._stop_run(occupant, SERVER_STOPPED, STOP_SECONDS, again=True)
         self.places.wait_empty(STOP_SECONDS + 1.0)
+        self.calls.stop()
         self._stopped.set()
         self._wake.set()
         self._look.set()
@@ -183,6 +202,8 @@ class RunWorker:
         if now >= self._listen_at:
             self._listen_at = now + LISTEN_SECONDS
             self.listening.want(self._supervision.celery_queues())
+            self.calls.queues = self.listening.call_queues
+            self.calls.server_keys = self._supervision.call_keys()
 
     def _tend_facts(self) -> None:
         if not self._draining.is_set():

@@ -35,7 +35,7 @@ def sign_on_remote(team: Team, worker_id: UUID, *, queues: Collection[str], **ab
         team: Whose runs it claims.
         worker_id: Made by the worker, so that a request sent twice makes one.
         queues: The names of the queues that it serves; none: every one of the team's.
-        about: `name`, `host`, `pid` and `places`.
+        about: `name`, `host`, `pid`, `places` and `calls_key`.
 
     Raises:
         ValidationError: By field: there is no queue of a name, or another team's worker has this id.

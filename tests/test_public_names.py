@@ -10,11 +10,11 @@ import pytest
 import orchestrator
 
 PUBLIC = """
-Cancelled CancelledRun Completed Crashed CrashedRun DaskTaskRunner Failed FailedRun Flow FlowRun Future FutureList
-InlineTaskRunner MapError MissingContextError OrchestratorError ParameterError Pending ProcessPoolTaskRunner
-RayTaskRunner RunTimeoutError RunnerError Running State StateType Task TaskRun ThreadPoolTaskRunner TransferError
-UnsuccessfulRun UpstreamError __version__ allow_failure as_completed exponential_backoff flow get_run_logger quote
-runtime tags task unmapped wait
+Cancelled CancelledRun CeleryTaskRunner Completed Crashed CrashedRun DaskTaskRunner Failed FailedRun Flow FlowRun
+Future FutureList InlineTaskRunner MapError MissingContextError OrchestratorError ParameterError Pending
+ProcessPoolTaskRunner RayTaskRunner RunTimeoutError RunnerError Running State StateType Task TaskRun
+ThreadPoolTaskRunner TransferError UnsuccessfulRun UpstreamError __version__ allow_failure as_completed
+exponential_backoff flow get_run_logger quote runtime tags task unmapped wait
 """
 
 

@@ -45,7 +45,7 @@ class Link:
         parts = _split(address.url)
         self._host, self._port, self._path, self._is_secure = parts
         self._idle: list[http.client.HTTPConnection] = []
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"orchestrator/{__version__}"}
+        self._headers = {"User-Agent": f"orchestrator/{__version__}"}
         if address.token:
             self._headers["Authorization"] = f"Bearer {address.token}"
 
@@ -61,20 +61,24 @@ class Link:
             Away: No answer came, or one that says that the server cannot answer now.
             Refused: The answer is an error.
         """
-        data = None if body is None else msgspec.json.encode(body)
+        return self.send(method, path, None if body is None else msgspec.json.encode(body))
+
+    def send(self, method: str, path: str, data: bytes | None, media_type: str = "application/json") -> bytes:
+        """Do the same with a body of any kind."""
+        headers = self._headers | {"Content-Type": media_type}
         try:
             connection, is_fresh = self._idle.pop(), False
         except IndexError:
             connection, is_fresh = self._connection(TIMEOUT_SECONDS), True
         try:
             try:
-                response = self._exchange(connection, method, path, data)
+                response = self._exchange(connection, method, path, data, headers)
             except (OSError, http.client.HTTPException):
                 if is_fresh:
                     raise
                 connection.close()  # the server closed it meanwhile
                 connection = self._connection(TIMEOUT_SECONDS)
-                response = self._exchange(connection, method, path, data)
+                response = self._exchange(connection, method, path, data, headers)
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -88,11 +92,13 @@ class Link:
             self._idle.append(connection)
         return _checked(response, content)
 
-    def stream(self, path: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def stream(
+        self, path: str, media_type: str = "text/event-stream"
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """Begin to read events. Raises Away and Refused; the connection is the caller's to close."""
         connection = self._connection(STREAM_TIMEOUT_SECONDS)
         try:
-            connection.request("GET", self._path + path, headers=self._headers | {"Accept": "text/event-stream"})
+            connection.request("GET", self._path + path, headers=self._headers | {"Accept": media_type})
             response = connection.getresponse()
             if response.status >= 300:
                 _checked(response, response.read())
@@ -105,9 +111,14 @@ class Link:
         return connection, response
 
     def _exchange(
-        self, connection: http.client.HTTPConnection, method: str, path: str, data: bytes | None
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        data: bytes | None,
+        headers: dict[str, str],
     ) -> http.client.HTTPResponse:
-        connection.request(method, self._path + path, data, self._headers)
+        connection.request(method, self._path + path, data, headers)
         return connection.getresponse()
 
     def _connection(self, timeout_seconds: float) -> http.client.HTTPConnection:

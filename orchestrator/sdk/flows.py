@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-RunnerKind: TypeAlias = Literal["threads", "inline", "processes", "dask", "ray"]
+RunnerKind: TypeAlias = Literal["threads", "inline", "processes", "dask", "ray", "celery"]
 T = TypeVar("T")
 
 
@@ -226,8 +226,8 @@ def flow(
         retries: How many times a run that failed is tried again.
         retry_delay_seconds: A number, a list (its last value repeats), or a function such as `exponential_backoff(2)`.
         task_runner: Where submitted tasks execute: a runner, or the name of a kind ("threads", "inline", "processes",
-            "dask", "ray"); by default what `ORCHESTRATOR_TASK_RUNNER` names, else threads. A deployment's own choice
-            comes before it.
+            "dask", "ray", "celery"); by default what `ORCHESTRATOR_TASK_RUNNER` names, else threads. A deployment's own
+            choice comes before it.
         description: For people; the docstring by default.
         timeout_seconds: How long one attempt may take.
         validate_parameters: Whether to fit the arguments to the annotations.

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 
 from orchestrator.permissions import API, Need, Of
@@ -13,6 +14,10 @@ from teams.rights import Level, require, require_site
 if TYPE_CHECKING:  # REST framework imports this module while it sets itself up
     from rest_framework.request import Request
     from rest_framework.views import APIView
+
+RUNS_ONLY = (
+    "This is for flow runs that a worker started, with their own token: deploy the flow, and run the deployment."
+)
 
 
 class IsAllowed(IsAuthenticated):
@@ -38,6 +43,8 @@ class IsAllowed(IsAuthenticated):
             return True
         if isinstance(request.auth, Attempt):
             return need.run_token
+        if need.of is Of.RUNS:
+            raise PermissionDenied(RUNS_ONLY)
         if need.of is Of.TEAM and not need.by_verb:
             require(request.user, need.level, acting_team(request))
         elif need.of is Of.SITE:

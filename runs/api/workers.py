@@ -20,6 +20,7 @@ from orchestrator.bodies import ReadSerializer, StrictSerializer
 from orchestrator.paging import KeysetPagination
 from runs import claims, serving, taking_over, workers
 from runs.announcements import announce_on_commit
+from runs.calls.signing import public_keys
 from runs.models import Worker
 from runs.supervision.base import MAX_REQUESTS, Assignment, Leases
 from runs.supervision.database import assignments_of
@@ -37,6 +38,10 @@ class SignOnSerializer(StrictSerializer):
     host = serializers.CharField(max_length=200)
     pid = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
     places = serializers.IntegerField(min_value=1, max_value=MAX_PLACES, help_text="How many runs it has at once.")
+    calls_key = serializers.RegexField(
+        r"\A[0-9a-f]{64}\Z", required=False, default="",
+        help_text="Its public key (Ed25519, in hexadecimal), by which it signs what task runs say.",
+    )  # fmt: skip
     queues = serializers.ListField(
         child=serializers.CharField(max_length=100), required=False, default=list, max_length=100,
         help_text="Names of the queues that it serves; none: every one of the team's.",
@@ -205,12 +210,16 @@ class WorkerViewSet(mixins.ListModelMixin, ApiViewSet):
 
     @extend_schema(summary="A worker signs on", request=SignOnSerializer, responses={201: dict})
     def create(self, request: Request) -> Response:
-        """The answer says by which times leases are held, and on which Celery queues its bells are rung."""
+        """The answer says by which times leases are held, and on which Celery queues its bells are rung.
+
+        Also the public keys by which the server signs task runs (`call_keys`).
+        """
         values = _valid(SignOnSerializer, request)
         team = acting_team(request)
         worker = workers.sign_on_remote(team, values.pop("id"), **values)
         leases = Leases(settings.LEASE_SECONDS, settings.LEASE_RENEW_SECONDS, settings.CANCEL_GRACE_SECONDS)
         answer = {"id": str(worker.pk), "team": team.name, "leases": asdict(leases), **_celery_queues(worker)}
+        answer["call_keys"] = public_keys()
         return Response(answer, status=status.HTTP_201_CREATED)
 
     @extend_schema(summary="A worker claims runs", request=ClaimSerializer, responses=dict)

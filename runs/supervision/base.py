@@ -1,7 +1,7 @@
 """What a worker asks of whoever hands out runs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -42,6 +42,15 @@ class Supervision(ABC):
     """One worker's side of it. Every method may be called from any thread; each may raise `Unreachable`."""
 
     sweep_seconds: float  #: how often a worker looks for due runs and new queues without being rung
+
+    @property
+    @abstractmethod
+    def worker_id(self) -> UUID:
+        """The id of the worker's row."""
+
+    @abstractmethod
+    def call_keys(self) -> Sequence[str]:
+        """Return the public keys by which the server signs task runs that workers execute; none before `sign_on`."""
 
     @property
     @abstractmethod

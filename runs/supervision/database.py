@@ -15,6 +15,7 @@ from django.db import close_old_connections, connection
 from flows.models import WorkQueue
 from runs import claims, limits_file, taking_over, workers
 from runs.announcements import announce_on_commit
+from runs.calls.signing import public_keys
 from runs.claims import Claim, Renewal
 from runs.compiled import Column
 from runs.ingester_child import IngesterChild
@@ -37,6 +38,15 @@ class DatabaseSupervision(Supervision):
         self._row = row
         self._ingester = IngesterChild()
         self._look_at = 0.0
+
+    @property
+    def worker_id(self) -> UUID:
+        """Of its row."""
+        return self._row.pk
+
+    def call_keys(self) -> list[str]:
+        """Derived from the server's secret key, which this process has."""
+        return public_keys()
 
     @property
     def leases(self) -> Leases:

@@ -67,7 +67,17 @@ class HttpSupervision(Supervision):
         self._tags_at = 0.0
         self._leases = Leases(20.0, 5.0, 5.0)
         self._queues: list[str] = []
+        self._call_keys: list[str] = []
         self._requests: list[UUID] = []  # of claims whose answer has not come
+
+    @property
+    def worker_id(self) -> UUID:
+        """Its own, made here."""
+        return self.id
+
+    def call_keys(self) -> list[str]:
+        """Those that the server told at the last sign-on."""
+        return self._call_keys
 
     @property
     def leases(self) -> Leases:
@@ -79,6 +89,7 @@ class HttpSupervision(Supervision):
         answer = self._calls.post("", self._about)
         self._leases = Leases(**answer["leases"])
         self._queues = list(answer["celery_queues"])
+        self._call_keys = list(answer.get("call_keys", []))
 
     def sign_off(self) -> None:
         """Say that it stopped, and give back claims whose answer never came."""

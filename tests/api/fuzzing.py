@@ -38,7 +38,7 @@ CHECKS = [
     checks.response_schema_conformance,
     checks.response_headers_conformance,
 ]
-ELSEWHERE = {"/api/slots/stream/"}  # served beside Django, and 501 in it
+ELSEWHERE = {"/api/slots/stream/", "/api/calls/stream/"}  # served beside Django, and 501 in it
 UNKNOWN = UUID("01a20520-ec8c-7ebc-9556-01dc5825feab")
 
 

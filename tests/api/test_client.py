@@ -20,6 +20,8 @@ from tests.notifications.receiving import Receiver
 #: Operations without a method, and why.
 WITHOUT = {
     "POST /api/ingest/": "facts, which engines and workers send",
+    "POST /api/calls/": "asked by engines",
+    "GET /api/calls/stream/": "listened to by engines",
     "POST /api/slots/": "asked by engines",
     "DELETE /api/slots/{task_run}/": "asked by engines",
     "GET /api/slots/stream/": "listened to by engines",

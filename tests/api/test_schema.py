@@ -14,8 +14,8 @@ from tests.api import fuzzing
 CASES = int(os.environ.get("API_CASES", "2000"))
 SPARE = 1.05  # some operations have fewer different requests than their part
 GROUPS = (
-    "audit", "calendars", "concurrency-limits", "deliveries", "deployments", "destinations", "flow-runs", "flows",
-    "health", "ingest", "mutes", "notification-policies", "schedules", "service-accounts", "shares",
+    "audit", "calendars", "calls", "concurrency-limits", "deliveries", "deployments", "destinations", "flow-runs",
+    "flows", "health", "ingest", "mutes", "notification-policies", "schedules", "service-accounts", "shares",
     "slots", "snapshots", "teams", "tokens", "users", "work-queues", "workers",
 )  # fmt: skip
 

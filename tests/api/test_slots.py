@@ -215,7 +215,7 @@ def test_a_grant_is_heard_on_the_stream(
         stream = Stream(token, listener)
         assert await stream.start() == 200
         heard = [await stream.next()]
-        await slot_stream._in_thread(api.delete, f"/api/slots/{first}/")
+        await slot_stream.in_thread(api.delete, f"/api/slots/{first}/")
         heard.append(await stream.next())
         await stream.leave()
         return heard
@@ -270,7 +270,7 @@ def test_a_stream_ends_with_its_token(run: FlowRun, monkeypatch: pytest.MonkeyPa
         stream = Stream(run_token(attempt), str(uuid7()))
         await stream.start()
         heard = [await stream.next(), await stream.next()]
-        await slot_stream._in_thread(crash)
+        await slot_stream.in_thread(crash)
         while heard[-1]:
             heard.append(await stream.next())
         return heard

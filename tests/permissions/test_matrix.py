@@ -41,6 +41,8 @@ def expected(need: Need, knocker: str, *, is_api: bool) -> set[int]:
         return {404} if need.run_token and need.of is Of.ROW else set() if need.run_token else {403}
     if need.by_token and not knocker.endswith(("token", "deployment")):
         return {401}
+    if need.of is Of.RUNS:
+        return {403}
     if need.of in {Of.SELF, Of.OWN} or knocker == "site admin":
         return set()
     if need.of is Of.SITE:

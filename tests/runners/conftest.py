@@ -19,6 +19,7 @@ from orchestrator import (
 )
 from orchestrator.sdk import journal
 from orchestrator.sdk.runners.base import TaskRunner
+from tests.runners.celery_site import BorrowingRunner, celery_site
 from tests.sdk.conftest import Recorded, recorded
 
 __all__ = ["recorded"]
@@ -51,10 +52,11 @@ def _installed(package: str) -> list[pytest.MarkDecorator]:
 THREADS, INLINE, PROCESSES = "threads", "inline", "processes"
 DASK = pytest.param("dask", marks=_installed("dask"))
 RAY = pytest.param("ray", marks=_installed("ray"))
+CELERY = "celery"
 
 # A runner is put to the tests by its name here.
 IN_PROCESS = [THREADS, INLINE]
-REMOTE = [PROCESSES, DASK, RAY]
+REMOTE = [PROCESSES, CELERY, DASK, RAY]
 PARALLEL = [THREADS, *REMOTE]
 
 only_remote = pytest.mark.parametrize("kind", REMOTE, indirect=True, scope="module")
@@ -70,6 +72,9 @@ def make_kind(name: str) -> Iterator[Kind]:
             yield Kind(name, InlineTaskRunner(), is_remote=False, ends_work=True)
         case "processes":
             yield Kind(name, ProcessPoolTaskRunner(max_workers=2), is_remote=True, ends_work=True)
+        case "celery":
+            with celery_site() as (_, lent):
+                yield Kind(name, BorrowingRunner(lent), is_remote=True, ends_work=True)
         case "dask":
             from distributed import LocalCluster
 

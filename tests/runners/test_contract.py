@@ -36,6 +36,7 @@ from orchestrator import (
 )
 from orchestrator.sdk.runners.base import TaskRunner
 from tests.runners.conftest import (
+    CELERY,
     PROCESSES,
     RAY,
     Gate,
@@ -452,7 +453,7 @@ def test_a_timeout_ends_the_run(kind: Kind, recorded: Recorded, gates: tuple[Gat
         assert not begun.path.with_suffix(".went-on").exists()
 
 
-@pytest.mark.parametrize("kind", [PROCESSES, RAY], indirect=True, scope="module")
+@pytest.mark.parametrize("kind", [PROCESSES, CELERY, RAY], indirect=True, scope="module")
 def test_a_timeout_ends_what_cannot_be_interrupted(kind: Kind, recorded: Recorded):
     @task(timeout_seconds=0.2)
     def swallows() -> None:

@@ -54,7 +54,7 @@ def test_a_pool_by_name_and_by_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ORCHESTRATOR_TASK_RUNNER", "processes")
     assert by_default() != os.getpid()
     monkeypatch.setenv("ORCHESTRATOR_TASK_RUNNER", "proceses")
-    with pytest.raises(ValueError, match=r"no task runner 'proceses'\. There are dask, inline, processes"):
+    with pytest.raises(ValueError, match=r"no task runner 'proceses'\. There are celery, dask, inline, processes"):
         by_default()
     monkeypatch.setenv("ORCHESTRATOR_TASK_RUNNER", "processes:1")
     assert by_default() != os.getpid()

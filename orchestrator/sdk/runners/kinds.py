@@ -34,6 +34,7 @@ _HERE: Final = "orchestrator.sdk.runners."
 _CLUSTER: Final = "a cluster, or its machine's processors"
 
 KINDS: Final = {
+    "celery": Kind(_HERE + "celery", "CeleryTaskRunner", "Celery: the workers of a queue", "queue"),
     "dask": Kind(_HERE + "dask", "DaskTaskRunner", f"Dask: {_CLUSTER}", "address"),
     "inline": Kind(_HERE + "inline", "InlineTaskRunner", "One after the other"),
     "processes": Kind(_HERE + "processes", "ProcessPoolTaskRunner", "Processes of its machine", "max_workers", True),

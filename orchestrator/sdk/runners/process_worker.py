@@ -33,10 +33,18 @@ class Worker(MainThread):
 
     def work(self) -> None:
         """Take one attempt after the other."""
-        threading.Thread(target=self.listen, name="orchestrator-listener", daemon=True).start()
-        while (taken := self._inbox.get()) is not None:
+        self.start_listening()
+        while (taken := self.next()) is not None:
             attempt, payload = taken
             self.send(Message.OUTCOME, self.execute(attempt, payload), attempt)
+
+    def start_listening(self) -> None:
+        """Take messages in another thread from now on."""
+        threading.Thread(target=self.listen, name="orchestrator-listener", daemon=True).start()
+
+    def next(self) -> tuple[str, bytes] | None:
+        """Wait for the next attempt and its payload; None once the flow's process is gone."""
+        return self._inbox.get()
 
     def listen(self) -> None:
         """Take messages; once the flow's process is gone, end this one."""

@@ -1,0 +1,185 @@
+"""A worker's end of the processes in which calls execute: started by exec, without credentials, kept for a flow run."""
+
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.sdk.runners.calls import Message
+from orchestrator.sdk.runners.frames import CANCEL, EXECUTE, Frames
+from orchestrator.sdk.runners.processes import UNWIND_SECONDS
+from orchestrator.sdk.timers import call_later
+
+if TYPE_CHECKING:
+    from runs.calls.taking import RunOfCalls
+
+IDLE_SECONDS: Final = 20.0  #: how long a process may have nothing to do
+_LEAVE_SECONDS: Final = 5.0
+#: What a run host passes on and a task's process does not need: it asks no server, and submits to no runner.
+_NOT_PASSED: Final = frozenset({"ORCHESTRATOR_API_URL", "ORCHESTRATOR_TASK_RUNNER"})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Bundle:
+    """The calls of one message, as far as they have not ended."""
+
+    left: int
+    is_quick: bool  #: whether there were several: their task takes no time
+
+
+@dataclass(slots=True, eq=False)
+class TakenCall:
+    """A call that this worker has claimed."""
+
+    id: str
+    payload: bytes
+    parts: int
+    digest: bytes
+    run: "RunOfCalls"
+    bundle: Bundle
+    since: float
+    has_begun: bool = False
+    process: "TaskProcess | None" = field(default=None)
+
+
+class TaskProcess:
+    """A process of a flow run, and the thread of this one that serves it."""
+
+    def __init__(self, run: "RunOfCalls", environment: Mapping[str, str], directory: str) -> None:
+        self.run = run
+        self.inbox: queue.SimpleQueue[TakenCall | None] = queue.SimpleQueue()
+        self.call: TakenCall | None = None
+        self._environment = {name: value for name, value in environment.items() if name not in _NOT_PASSED}
+        self._directory = directory
+        self._lock = threading.Lock()  #: held while a call begins or ends, so that no other one is killed for it
+        self._process: subprocess.Popen[bytes] | None = None
+        self._frames: Frames | None = None
+        threading.Thread(target=self._work, name="calls-process", daemon=True).start()
+
+    # --- any thread
+
+    def interrupt(self, call: TakenCall) -> None:
+        """Ask the process to end a call, and kill it where it does not."""
+        with self._lock:
+            if self.call is not call or self._frames is None:
+                return
+            frames = self._frames
+        try:
+            frames.send(CANCEL, call.id, b"")
+        except OSError:  # it is gone
+            return
+        call_later(UNWIND_SECONDS, lambda: self.kill(call))
+
+    def kill(self, call: TakenCall | None = None) -> None:
+        """Kill the process with all that it started; with a call: if it executes that one."""
+        with self._lock:
+            if call is None or self.call is call:
+                self._kill()
+
+    # --- its own thread
+
+    def _work(self) -> None:
+        desk, call, problem = self.run.desk, None, ""
+        try:
+            while (call := desk.next_call(self)) is not None:
+                problem = self._execute(call)
+                if problem:
+                    break
+                desk.ended(call)
+        except Exception as error:  # a fault here must not leave a call that nobody executes
+            _log.exception("A task's process cannot be served")
+            problem = f"The worker could not execute the task: {error}"
+        finally:
+            self._leave()
+            desk.forget(self, call, problem)
+
+    def _execute(self, call: TakenCall) -> str:
+        """Have a call executed. Returns what became of the process, empty where it can take another call."""
+        payload = self.run.desk.payload_of(call)
+        if payload is None:
+            return ""
+        try:
+            frames = self._frames or self._start()
+            with self._lock:
+                self.call = call
+            frames.send(EXECUTE, call.id, payload)
+        except OSError as error:
+            return self._how_it_ended() or f"No process could be started for the task: {error.strerror or error}"
+        del payload
+        say = self.run.way_back.say
+        while (message := frames.receive()) is not None:
+            kind, _, body = message
+            if kind == Message.BEGUN:
+                call.has_begun = True
+            elif kind == Message.OUTCOME:
+                with self._lock:
+                    self.call = None
+                say(kind, call.id, body, wait=True)
+                return ""
+            say(kind, call.id, body, wait=True)
+        return self._how_it_ended() or "The process that executed the task closed its connection"
+
+    def _start(self) -> Frames:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "orchestrator.sdk.runners.call_process", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    env=self._environment,
+                    cwd=self._directory,
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._frames = Frames(ours)
+        return self._frames
+
+    def _kill(self) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                process.kill()
+
+    def _how_it_ended(self) -> str:
+        """Wait for the process, whose connection is closed, and say how it ended; empty where there was none."""
+        process = self._process
+        if process is None:
+            return ""
+        try:
+            code = process.wait(_LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return ""
+        who = f"The process that executed the task (pid {process.pid} on {socket.gethostname()})"
+        if code >= 0:
+            return f"{who} exited with code {code}"
+        try:
+            return f"{who} was killed by {signal.Signals(-code).name}"
+        except ValueError:  # a real-time signal has no name
+            return f"{who} was killed by signal {-code}"
+
+    def _leave(self) -> None:
+        """Let an idle process end, and wait for it."""
+        if self._frames is not None:
+            self._frames.close()
+        process = self._process
+        if process is not None:
+            try:
+                process.wait(_LEAVE_SECONDS)
+            except subprocess.TimeoutExpired:
+                with self._lock:
+                    self._kill()
+                process.wait()
