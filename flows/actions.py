@@ -14,11 +14,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from flows import time_limits
+from flows.infrastructure import checked_overrides, infrastructure_named, left_open
 from flows.models import (
     Calendar,
     Collision,
     Deployment,
-    Isolation,
     Schedule,
     WorkQueue,
     slug_of,
@@ -33,8 +33,8 @@ from teams.rights import Level, require
 
 # Fields that a declaration and a person may both set, compared as a whole.
 SHARED = (
-    "description", "entrypoint", "directory", "version", "tags", "queue", "isolation", "crash_retries",
-    "task_runner", *time_limits.DEFAULTS,
+    "description", "entrypoint", "directory", "version", "tags", "queue", "infrastructure", "infrastructure_overrides",
+    "crash_retries", "task_runner", *time_limits.DEFAULTS,
 )  # fmt: skip
 MAX_SCHEDULES = 100
 MAX_TAGS = 100
@@ -43,10 +43,11 @@ MAX_CRASH_RETRIES = 100
 
 
 def update_deployment(deployment: Deployment, *, user: User | None = None, **changes: Any) -> Deployment:
-    """Change a deployment: its name, description, parameters, tags, queue (by name), isolation, entrypoint, directory,
-    version or task runner (by name).
+    """Change a deployment: its name, description, parameters, tags, queue, infrastructure and task runner (by name),
+    entrypoint, directory or version.
 
-    Also `crash_retries`, how many times in a row a run that crashed is run again, `limit`, how many of its runs may be
+    Also `infrastructure_overrides`, of fields that the block opens; another block's are dropped with it. Also
+    `crash_retries`, how many times in a row a run that crashed is run again, `limit`, how many of its runs may be
     in progress at once (None: as many as there are places), and `collision`, what becomes of one more;
     and its time limits (`flows.time_limits`).
 
@@ -63,11 +64,18 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
     with transaction.atomic():
         deployment = locked_deployment(deployment)
         for name, value in changes.items():
-            setattr(deployment, name, queue_named(deployment.team, value, user) if name == "queue" else value)
+            setattr(deployment, name, as_stored(deployment.team, name, value, user))
+        if "infrastructure" in changes and "infrastructure_overrides" not in changes:
+            deployment.infrastructure_overrides = left_open(
+                deployment.infrastructure, deployment.infrastructure_overrides
+            )
         check_texts({name: value for name, value in changes.items() if name in LENGTHS})
         deployment.tags = checked_tags(deployment.tags)
         check_limit(deployment.limit)
-        check_isolation(deployment.isolation)
+        if changes.keys() & {"infrastructure", "infrastructure_overrides"}:
+            deployment.infrastructure_overrides = checked_overrides(
+                deployment.infrastructure, deployment.infrastructure_overrides
+            )
         check_crash_retries(deployment.crash_retries)
         check_task_runner(deployment.task_runner)
         check_time_limits(deployment)
@@ -95,7 +103,8 @@ def duplicate_deployment(
         specs = specs_of(deployment)
         copied = (
             "team", "flow", "queue", "description", "entrypoint", "directory", "version", "parameter_schema", "limit",
-            "collision", "isolation", "crash_retries", "task_runner", *time_limits.DEFAULTS,
+            "collision", "infrastructure", "infrastructure_overrides", "crash_retries", "task_runner",
+            *time_limits.DEFAULTS,
         )  # fmt: skip
         copy = Deployment(name=checked_name("name", name), created_by=user, tags=list(deployment.tags))
         for attribute in copied:
@@ -261,12 +270,6 @@ def check_limit(limit: Any) -> None:
         raise ValidationError({"limit": f"Write a number from 1 to {MAX_LIMIT:,}, or nothing for no limit."})
 
 
-def check_isolation(isolation: Any) -> None:
-    """Raise ValidationError (`isolation`) for what is none of the two."""
-    if isolation not in Isolation.values:
-        raise ValidationError({"isolation": f"Write {' or '.join(Isolation.values)}."})
-
-
 def check_crash_retries(retries: Any) -> None:
     """Raise ValidationError (`crash_retries`) for what is no count of runs after a crash."""
     is_number = isinstance(retries, int) and not isinstance(retries, bool) and 0 <= retries <= MAX_CRASH_RETRIES
@@ -322,11 +325,18 @@ def _check_name_is_free(deployment: Deployment) -> None:
         )
 
 
+def as_stored(team: Team, name: str, value: Any, user: User | None) -> Any:
+    """Return what a field of a deployment holds for a value, which may be a name."""
+    if name == "queue":
+        return queue_named(team, value, user)
+    return infrastructure_named(team, value, user) if name == "infrastructure" else value
+
+
 def locked_deployment(deployment: Deployment) -> Deployment:
     """Lock a deployment's row and read it anew, with flow, team and queue. In a transaction."""
     # NO KEY: a tick that inserts runs of it while it waits for nothing else must not wait for this lock.
     locked = Deployment.objects.select_for_update(of=("self",), no_key=True)
-    return locked.select_related("flow", "team", "queue").get(pk=deployment.pk)
+    return locked.select_related("flow", "team", "queue", "infrastructure").get(pk=deployment.pk)
 
 
 def queue_named(team: Team, queue: Any, user: User | None = None) -> WorkQueue:

@@ -1,14 +1,17 @@
 """Administration of flows and webhooks. Deployments, schedules and calendars reach runs: theirs is in `runs.admin`."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from flows import webhooks
-from flows.models import Flow, Webhook
+from flows import block_actions, webhooks
+from flows.models import Block, Flow, Webhook
 from teams.admin.deeds import Deed
 from teams.admin.links import to_list, to_page, to_row
 from teams.admin.rights import RightsAdmin
 from teams.admin.verbs import VerbAdmin
+from teams.rights import Level
 
 
 @admin.register(Flow)
@@ -38,6 +41,38 @@ class FlowAdmin(RightsAdmin):
     def page(self, flow: Flow) -> SafeString:
         """A link to its page."""
         return to_page("flow", flow.pk)
+
+
+@admin.register(Block)
+class BlockAdmin(VerbAdmin):
+    """Blocks. They are made on their own page, in the form of their type, where secrets are written too."""
+
+    to_add = None
+    to_change = to_delete = Level.ADMIN
+    list_display = ("name", "type", "team", "version", "updated_at", "page")
+    list_select_related = ("team",)
+    list_filter = ("type", "team")
+    search_fields = ("name", "description")
+    ordering = ("name", "id")
+    fields = ("team", "type", "name", "description", "values", "opened", "version", "page")
+    readonly_fields = ("team", "type", "version", "page")
+    actions = ("delete",)
+    delete = Deed(
+        "Delete", block_actions.delete_block, "deleted", needs="delete", is_dangerous=True,
+        follows="One that a deployment or another block still uses stays.",
+    )  # fmt: skip
+
+    @admin.display(description="page")
+    def page(self, block: Block) -> SafeString:
+        """A link to its page."""
+        return to_page("block", block.pk)
+
+    def change(self, row: Block, typed: dict[str, Any], user: Any) -> Block:
+        """Change what was changed; values that are no longer there go back to their defaults."""
+        if "values" in typed:
+            values = typed["values"] if isinstance(typed["values"], dict) else {}
+            typed["values"] = {**dict.fromkeys(row.values), **values}
+        return block_actions.update_block(row, user=user, **typed)
 
 
 @admin.register(Webhook)

@@ -12,8 +12,8 @@ from flows import time_limits
 from flows.actions import (
     LENGTHS,
     SHARED,
+    as_stored,
     check_crash_retries,
-    check_isolation,
     check_ready_for_schedules,
     check_task_runner,
     check_texts,
@@ -26,7 +26,8 @@ from flows.actions import (
     specs_of,
     with_calendar,
 )
-from flows.models import DEFAULT_QUEUE, Deployment, Flow, Isolation, OnOverrun, slug_of
+from flows.infrastructure import checked_overrides, left_open
+from flows.models import DEFAULT_QUEUE, PROCESS, Deployment, Flow, OnOverrun, slug_of
 from flows.parameters import check_parameters, check_schema, unknown_parameters
 from flows.schedules import Spec
 from flows.sources import check_is_stored, checked_source
@@ -36,7 +37,10 @@ from teams.models import Team, User
 
 Changes = dict[str, list[Any]]
 # By declarations from before there were such fields.
-_ALWAYS_DECLARED = {"isolation": Isolation.PROCESS.value, "crash_retries": 0, "task_runner": "", **time_limits.DEFAULTS}
+_ALWAYS_DECLARED = {
+    "infrastructure": PROCESS, "infrastructure_overrides": {}, "crash_retries": 0, "task_runner": "",
+    **time_limits.DEFAULTS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class Declaration:
         parameters: Values for the flow's parameters; a run may add to them.
         parameter_schema: JSON schema of the flow's parameters.
         queue: The name of its work queue, made when it is new.
-        isolation: One of `Isolation`: where its runs execute.
+        infrastructure: Where its runs execute: the name of a block, or `process`.
+        infrastructure_overrides: Values instead of the block's, of fields that it opens.
         crash_retries: How many times in a row a run that crashed is run again.
         task_runner: Where submitted tasks of its runs execute, by name; empty: as the code says.
         late_after_seconds: A run that has not begun this long after its time is Late; None: the server's setting.
@@ -72,7 +77,8 @@ class Declaration:
     parameter_schema: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
     queue: str = DEFAULT_QUEUE
-    isolation: str = Isolation.PROCESS.value
+    infrastructure: str = PROCESS
+    infrastructure_overrides: Mapping[str, Any] = field(default_factory=dict)
     crash_retries: int = 0
     task_runner: str = ""
     late_after_seconds: int | None = None
@@ -86,7 +92,8 @@ class Declaration:
         """What the next declaration is compared with."""
         shared = {name: getattr(self, name) for name in SHARED}
         schedules = None if self.schedules is None else [spec.as_json() for spec in self.schedules]
-        return {**shared, "tags": list(self.tags), "parameters": dict(self.parameters), "schedules": schedules}
+        own = {"parameters": dict(self.parameters), "infrastructure_overrides": dict(self.infrastructure_overrides)}
+        return {**shared, **own, "tags": list(self.tags), "schedules": schedules}
 
 
 def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[Deployment, Changes]:
@@ -180,7 +187,6 @@ def _checked(declaration: Declaration) -> Declaration:
     declaration = replace(declaration, source=checked_source(declaration))
     check_parameters(declaration.parameter_schema, declaration.parameters, partial=True)
     checked_tags(declaration.tags)
-    check_isolation(declaration.isolation)
     check_crash_retries(declaration.crash_retries)
     check_time_limits(declaration)
     return declaration
@@ -207,11 +213,18 @@ def _get_or_make(team: Team, user: User | None, declaration: Declaration) -> tup
 
 def _take_fields(deployment: Deployment, declared: dict[str, Any], declaration: Declaration, user: User | None) -> None:
     """Set the fields that the author changed since the last declaration."""
-    said = declaration.as_json()
+    said, changed = declaration.as_json(), set()
     for name in SHARED:
         if name not in declared or said[name] != declared[name]:
-            value = queue_named(deployment.team, said[name], user) if name == "queue" else said[name]
+            value = as_stored(deployment.team, name, said[name], user)
             setattr(deployment, name, checked_tags(value) if name == "tags" else value)
+            changed.add(name)
+    if "infrastructure" in changed and "infrastructure_overrides" not in changed:
+        deployment.infrastructure_overrides = left_open(deployment.infrastructure, deployment.infrastructure_overrides)
+    if changed & {"infrastructure", "infrastructure_overrides"}:
+        deployment.infrastructure_overrides = checked_overrides(
+            deployment.infrastructure, deployment.infrastructure_overrides
+        )
     deployment.parameter_schema = dict(declaration.parameter_schema)
     deployment.source = dict(declaration.source)
 

@@ -13,6 +13,7 @@ from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 from flows.calendars import BusinessCalendar
 from flows.snapshots import Snapshot, SnapshotPiece  # noqa: F401  models of this app
 from flows.versions import DeploymentVersion  # noqa: F401  a model of this app
+from orchestrator.encryption import SecretField
 from orchestrator.sdk.ids import uuid7
 from teams.models import Team, User
 from teams.reach import ReachQuerySet
@@ -209,14 +210,49 @@ class OnOverrun(models.TextChoices):
 
 
 class Isolation(models.TextChoices):
-    """Where a deployment's runs execute on their worker."""
+    """Two infrastructures by their older names; what counts is `Deployment.infrastructure`."""
 
     PROCESS = "process", "Each in a process of its own"
     WORKER = "worker", "In a process that the worker keeps for them: quicker to start, and not kept apart"
 
 
-# Said wherever `worker` can be chosen.
-ISOLATION_RISK = "A run in a kept process finds what earlier runs left in it: modules' globals, caches, connections."
+PROCESS = "process"  #: the infrastructure of whatever names none, and the type of blocks that set such processes up
+IN_WORKER = "in-worker"  #: a type, and the name of its one block in a team, which has nothing to set
+
+
+class Block(models.Model):
+    """Values of one type (`flows.block_types`) under a name: where runs execute, or what a worker needs to do that.
+
+    Known by (team, name). Its secrets are encrypted, and given to workers alone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="blocks")
+    type = models.CharField(max_length=50)
+    name = models.CharField(max_length=100)
+    slug = models.CharField(max_length=100, editable=False)
+    description = models.TextField(blank=True)
+    values = models.JSONField(default=dict, blank=True)
+    secrets = SecretField(null=True, help_text="The values of its secret fields, as a JSON object.")
+    opened = models.JSONField(default=list, blank=True, help_text="Fields that deployments and runs may override.")
+    version = models.PositiveIntegerField(default=1, help_text="Raised by each change.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+
+    objects = OwnedQuerySet.as_manager()
+    unversioned: ClassVar = frozenset({"slug", "created_by"})
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "slug"], name="block_team_slug")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the slug beside the name."""
+        self.slug = slug_of(self.name)
+        super().save(*args, **kwargs)
 
 
 class Deployment(models.Model):
@@ -253,8 +289,12 @@ class Deployment(models.Model):
     crash_retries = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="How many times in a row a run that crashed is run again by itself."
     )
-    isolation = models.CharField(
-        max_length=8, choices=Isolation.choices, default=Isolation.PROCESS, db_default=Isolation.PROCESS
+    infrastructure = models.ForeignKey(
+        Block, on_delete=models.PROTECT, null=True, blank=True, related_name="deployments",
+        help_text="Where its runs execute; empty: each in a process of its own.",
+    )  # fmt: skip
+    infrastructure_overrides = models.JSONField(
+        default=dict, blank=True, help_text="Values instead of the block's, of fields that the block opens."
     )
     task_runner = models.CharField(
         max_length=200,
@@ -320,6 +360,17 @@ class Deployment(models.Model):
     def shared_as(self) -> dict[str, UUID]:
         """The objects by whose shares it is reached."""
         return {"deployment": self.pk, "flow": self.flow_id}
+
+    @property
+    def infrastructure_name(self) -> str:
+        """The name of where its runs execute (reads the block)."""
+        return self.infrastructure.name if self.infrastructure else PROCESS
+
+    @property
+    def isolation(self) -> str:
+        """Its infrastructure by the older names (reads the block)."""
+        in_worker = self.infrastructure is not None and self.infrastructure.type == IN_WORKER
+        return Isolation.WORKER.value if in_worker else Isolation.PROCESS.value
 
     @property
     def full_name(self) -> str:

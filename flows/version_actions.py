@@ -24,7 +24,8 @@ def state_of(deployment: Deployment) -> dict[str, Any]:
     schedules = [spec.as_json() for spec in specs_of(deployment)]
     shared = {name: getattr(deployment, name) for name in SHARED}
     own = {name: getattr(deployment, name) for name in ("source", "parameters", "parameter_schema")}
-    return {**shared, **own, "queue": deployment.queue.name, "schedules": schedules}
+    named = {"queue": deployment.queue.name, "infrastructure": deployment.infrastructure_name}
+    return {**shared, **own, **named, "schedules": schedules}
 
 
 def keep_version(

@@ -21,6 +21,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     },
     "Where and how many": {
         "flows.workqueue": "Work queues",
+        "flows.block": "Blocks",
         "runs.worker": "Workers",
         "runs.concurrencylimit": "Concurrency limits",
         "runs.slot": "Slots",

@@ -29,6 +29,7 @@ ROWS: Final = {
     "schedule_id": "flows.Schedule",
     "calendar_id": "flows.Calendar",
     "queue_id": "flows.WorkQueue",
+    "block_id": "flows.Block",
     "limit_id": "runs.ConcurrencyLimit",
     "worker_id": "runs.Worker",
     "policy_id": "notifications.Policy",

@@ -61,6 +61,12 @@ class Secret:
         """Return the value. Raises Unreadable."""
         return decrypt(self._stored)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._stored == self._stored
+
+    def __hash__(self) -> int:
+        return hash(self._stored)
+
     def __str__(self) -> str:
         return "••••••"
 

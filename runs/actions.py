@@ -17,6 +17,7 @@ from flows import actions as flow_actions
 from flows import calendar_actions, declarations, version_actions
 from flows.actions import checked_tags
 from flows.declarations import Changes, Declaration
+from flows.infrastructure import checked_overrides
 from flows.models import Calendar, Deployment, Schedule
 from flows.parameters import check_parameters, merge
 from flows.schedules import Spec
@@ -50,6 +51,7 @@ def create_flow_run(
     name: str | None = None,
     tags: Iterable[str] | None = None,
     expected_start: datetime | None = None,
+    infrastructure_overrides: Mapping[str, Any] | None = None,
 ) -> tuple[FlowRun, bool]:
     """Make a run of a deployment, due now or at a time. A paused deployment can be run too.
 
@@ -58,12 +60,14 @@ def create_flow_run(
         idempotency_key: A second call with the same key returns the run of the first.
         tags: Beside the deployment's own.
         expected_start: When it is due (aware); now by default.
+        infrastructure_overrides: Values for this run alone, of fields that the deployment's block opens.
 
     Returns:
         The run, and whether it was made now.
 
     Raises:
-        ValidationError: By `parameters.<name>`; by `idempotency_key` when it belongs to a run of another deployment.
+        ValidationError: By `parameters.<name>` and `infrastructure_overrides.<name>`; by `idempotency_key` when it
+            belongs to a run of another deployment.
     """
     key = _checked_key(idempotency_key)
     if existing := _run_of_key(deployment, key):
@@ -85,6 +89,7 @@ def create_flow_run(
         idempotency_key=key,
         state_time=now,
         expected_start=expected_start or now,
+        infrastructure_overrides=_checked_overrides(deployment, infrastructure_overrides),
     )
     return _insert(run, deployment, at=expected_start)
 
@@ -104,6 +109,10 @@ def _insert(run: FlowRun, deployment: Deployment, at: datetime | None) -> tuple[
             raise
         return existing, False
     return run, True
+
+
+def _checked_overrides(deployment: Deployment, overrides: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return checked_overrides(deployment.infrastructure, overrides) or None if overrides else None
 
 
 def _checked_key(key: str | None) -> str | None:
@@ -245,6 +254,7 @@ def rerun_flow_run(run: FlowRun, *, user: User | None = None, idempotency_key: s
         **scheduled_runs.inherited(deployment),
         name=generate_name(),
         parameters=run.parameters,
+        infrastructure_overrides=run.infrastructure_overrides,
         tags=run.tags,
         trigger=Trigger.RERUN,
         rerun_of=run,

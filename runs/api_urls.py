@@ -3,6 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from runs.api.blocks import BlockTypesView, BlockViewSet
 from runs.api.bulk import BulkView
 from runs.api.calendars import CalendarViewSet
 from runs.api.calls import CallStreamView, CallsView
@@ -22,6 +23,7 @@ router.register("deployments", DeploymentViewSet, basename="api-deployment")
 router.register("work-queues", WorkQueueViewSet, basename="api-work-queue")
 router.register("workers", WorkerViewSet, basename="api-worker")
 router.register("concurrency-limits", ConcurrencyLimitViewSet, basename="api-concurrency-limit")
+router.register("blocks", BlockViewSet, basename="api-block")
 router.register("schedules", ScheduleViewSet, basename="api-schedule")
 router.register("calendars", CalendarViewSet, basename="api-calendar")
 
@@ -30,6 +32,7 @@ urlpatterns = [
     path("ingest/", IngestView.as_view(), name="api-ingest"),
     path("calls/", CallsView.as_view(), name="api-calls"),
     path("calls/stream/", CallStreamView.as_view(), name="api-call-stream"),
+    path("block-types/", BlockTypesView.as_view(), name="api-block-types"),
     path("slots/", SlotsView.as_view(), name="api-slots"),
     path("slots/tags/", SlotTagsView.as_view(), name="api-slot-tags"),
     path("slots/stream/", SlotStreamView.as_view(), name="api-slot-stream"),

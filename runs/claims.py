@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
+from flows.infrastructure import outlives_worker, record_of
 from flows.models import Collision, Deployment, WorkQueue
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import FINAL, StateType
@@ -103,7 +104,9 @@ def _is_answered(worker: Worker, requests: Sequence[UUID]) -> bool:
 
 def _given(worker: Worker, requests: Sequence[UUID]) -> list[Claim]:
     """Return what these requests were answered with, as far as the runs still wait; their leases begin anew."""
-    attempts = Attempt.objects.select_related("flow_run__flow", "flow_run__deployment__flow")
+    attempts = Attempt.objects.select_related(
+        "flow_run__flow", "flow_run__deployment__flow", "flow_run__deployment__infrastructure"
+    )
     given: list[Claim] = []
     for attempt in attempts.filter(journal__in=requests, worker=worker).order_by("journal"):
         waits = FlowRun.objects.filter(pk=attempt.flow_run_id, attempt=attempt.number, state_type=StateType.PENDING)
@@ -218,7 +221,11 @@ def first_eligible(queue_id: UUID, now: datetime, passed_over: Collection[UUID] 
         passed_over: Deployments whose runs wait for their limit.
     """
     runs = _in_line(queue_id, now, passed_over)
-    return runs.select_related("flow", "deployment__flow").select_for_update(skip_locked=True, of=("self",)).first()
+    return (
+        runs.select_related("flow", "deployment__flow", "deployment__infrastructure")
+        .select_for_update(skip_locked=True, of=("self",))
+        .first()
+    )
 
 
 def queue_ids_of(worker: Worker) -> tuple[UUID, ...] | None:
@@ -287,7 +294,7 @@ def _claim_from(
 
 def _without_limits(queue: WorkQueue, following: WorkQueue | None, now: datetime, most: int) -> list[FlowRun]:
     """Lock and return a queue's first runs, up to one that a limit may concern or that another queue's precedes."""
-    runs = _in_line(queue.pk, now, ()).select_related("flow", "deployment__flow")
+    runs = _in_line(queue.pk, now, ()).select_related("flow", "deployment__flow", "deployment__infrastructure")
     found: list[FlowRun] = []
     for run in runs.select_for_update(skip_locked=True, of=("self",))[:most]:
         if run.deployment is not None and run.deployment.limit is not None:
@@ -347,6 +354,8 @@ def _take(runs: Sequence[FlowRun], worker: Worker, now: datetime, requests: Sequ
             journal=request or uuid7(),
             source=code_of(run.deployment),
             host=worker.host[:200],
+            infrastructure=record_of(run.deployment, run.infrastructure_overrides),
+            outlives_worker=outlives_worker(run.deployment),
             created_at=now,
         )
         claimed.append(Claim(run, attempt))

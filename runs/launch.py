@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 from django.conf import settings
 
-from flows.models import Isolation
+from flows.infrastructure import placement_again, placement_of
+from flows.models import IN_WORKER
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.infrastructure.base import Placement
 from orchestrator.sdk.sources.kinds import is_rooted
@@ -54,14 +55,22 @@ def run_environment(environment: Mapping[str, str] = os.environ) -> dict[str, st
 
 
 def start_message(claimed: Claim) -> Start:
-    """Return what the run host needs to run a claimed attempt. Reads what the claim loaded, nothing more."""
+    """Return what the run host needs to run a claimed attempt.
+
+    Reads what the claim loaded, nothing more, but for blocks of credentials that the deployment's block names.
+    """
     run, deployment = claimed.run, claimed.run.deployment
+    goes_on = run.state_type not in (StateType.SCHEDULED, StateType.PENDING)
+    if goes_on and (record := claimed.attempt.infrastructure):
+        placement: Placement | None = placement_again(run.team_id, record)
+    else:
+        placement = placement_of(deployment, run.infrastructure_overrides)
     directory, source = (deployment.directory, deployment.source) if deployment else ("", {})
     entrypoint = (deployment.entrypoint if deployment else "") or run.entrypoint
     return Start(
         run=str(run.pk),
         attempt=claimed.attempt.number,
-        goes_on=run.state_type not in (StateType.SCHEDULED, StateType.PENDING),
+        goes_on=goes_on,
         journal=str(claimed.attempt.journal),
         entrypoint=entrypoint if is_rooted(source) else absolute_entrypoint(entrypoint, directory),
         flow=run.flow.name,
@@ -76,7 +85,8 @@ def start_message(claimed: Claim) -> Start:
         token=run_token(claimed.attempt),
         api_url=settings.API_URL,
         task_runner=deployment.task_runner if deployment else "",
-        keep=str(run.team_id) if deployment and deployment.isolation == Isolation.WORKER else "",
+        keep=str(run.team_id) if placement and placement.kind == IN_WORKER else "",
+        infrastructure=placement,
     )
 
 

@@ -172,6 +172,9 @@ class FlowRun(models.Model):
     overran_at = models.DateTimeField(null=True, blank=True, help_text="When its expected duration was over.")
     missed_deadline_at = models.DateTimeField(null=True, blank=True, help_text="When its deadline had passed.")
     lease_expires_at = models.DateTimeField(null=True, blank=True, help_text="By the database's clock.")
+    infrastructure_overrides = models.JSONField(
+        null=True, blank=True, help_text="Values for this run instead of its block's, of fields that the block opens."
+    )
     crashes = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="Crashes in a row after which it was run again."
     )
@@ -364,6 +367,9 @@ class Attempt(models.Model):
         max_length=8, blank=True, choices=Outliving.choices, default="", db_default="",
         help_text="Who may take it over where its worker is gone and it goes on: nobody, workers on its machine, any.",
     )  # fmt: skip
+    infrastructure = models.JSONField(
+        null=True, blank=True, help_text="The block by which it executes: its name, type, version, and values used."
+    )
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["flow_run", "number"], name="attempt_number_once")]

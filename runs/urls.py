@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from runs.api.webhooks import HookView
 from runs.views import (
     backfill_page,
+    block_pages,
     calendar_pages,
     deployment_forms,
     deployment_verbs,
@@ -43,6 +44,12 @@ urlpatterns: list[URLPattern] = [
     path("flows/<uuid:flow_id>/", live_view(FlowPage), name="flow"),
     path("deployments/", live_view(DeploymentsPage), name="deployments"),
     path("deployments/<uuid:deployment_id>/", live_view(DeploymentPage), name="deployment"),
+    path("blocks/", block_pages.index, name="blocks"),
+    path("blocks/new/", block_pages.add, name="block-new"),
+    path("blocks/<uuid:block_id>/", block_pages.show, name="block"),
+    path("blocks/<uuid:block_id>/edit/", block_pages.edit, name="block-edit"),
+    path("blocks/<uuid:block_id>/use/", block_pages.use, name="block-use"),
+    path("blocks/<uuid:block_id>/delete/", block_pages.delete, name="block-delete"),
     path("deployments/<uuid:deployment_id>/run/", deployment_forms.run, name="deployment-run"),
     path("deployments/<uuid:deployment_id>/edit/", deployment_forms.edit, name="deployment-edit"),
     path("deployments/<uuid:deployment_id>/duplicate/", deployment_forms.duplicate, name="deployment-duplicate"),

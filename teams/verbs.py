@@ -25,7 +25,7 @@ VOLATILE: Final = frozenset(
     {"created_at", "updated_at", "revision", "state_time", "tick_at", "materialized_until", "declared", "slug",
      "last_used_at", "heartbeat_at", "anchor"}
 )  # fmt: skip
-SECRETS: Final = frozenset({"config", "digest", "password"})
+SECRETS: Final = frozenset({"config", "digest", "password", "secrets"})
 
 P = ParamSpec("P")
 R = TypeVar("R")

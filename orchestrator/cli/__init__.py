@@ -9,6 +9,7 @@ from orchestrator.cli.groups import LazyGroup
 
 COMMANDS = {
     "audit": ("orchestrator.cli.audit:audit", "The audit log: who did what to which object."),
+    "block": ("orchestrator.cli.blocks:block", "Blocks: where runs execute, and with which credentials."),
     "calendar": ("orchestrator.cli.calendars:calendar", "Business calendars: weekends and holidays."),
     "concurrency-limit": (
         "orchestrator.cli.concurrency_limits:concurrency_limit",

@@ -7,10 +7,19 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.block_values import read_overrides
 from orchestrator.cli.client import Api, connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import full_name
-from orchestrator.cli.options import CRASH_RETRIES, ISOLATION, TASK_RUNNER, parameter_options, read_parameters
+from orchestrator.cli.options import (
+    CRASH_RETRIES,
+    INFRA_OVERRIDE,
+    INFRASTRUCTURE,
+    ISOLATION,
+    TASK_RUNNER,
+    parameter_options,
+    read_parameters,
+)
 from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
 from orchestrator.cli.source_words import source_words
 from orchestrator.cli.sources import SOURCE_HELP, code_of, root_of
@@ -30,6 +39,8 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for its runs; may be repeated.")
 @click.option("--team", metavar="TEAM", help="The team that owns a new one.  [yours; ORCHESTRATOR_TEAM names another]")
 @click.option("--queue", metavar="QUEUE", help="The work queue whose workers run it.  [default]")
+@INFRASTRUCTURE
+@INFRA_OVERRIDE
 @ISOLATION
 @TASK_RUNNER
 @CRASH_RETRIES
@@ -48,6 +59,8 @@ def deploy(
     tags: tuple[str, ...],
     team: str | None,
     queue: str | None,
+    infrastructure: str | None,
+    overrides: tuple[str, ...],
     isolation: str | None,
     task_runner: str | None,
     crash_retries: int | None,
@@ -86,12 +99,15 @@ def deploy(
         "tags": list(tags),
         "paused": paused,
         **({"queue": queue} if queue else {}),
+        **({"infrastructure": infrastructure} if infrastructure is not None else {}),
         **({"isolation": isolation} if isolation else {}),
         **({"task_runner": task_runner} if task_runner is not None else {}),
         **({"crash_retries": crash_retries} if crash_retries is not None else {}),
         **time_limits_of(**time_limits),
         **({"schedules": [complete(spec)]} if spec else {}),
     }
+    if overrides:
+        declaration["infrastructure_overrides"] = read_overrides(api, infrastructure or "", overrides)
     deployment = api.post("deployments/", declaration, {TEAM: team} if team else None)
     if as_json:
         emit_json(deployment)

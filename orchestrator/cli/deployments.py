@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from orchestrator.cli.backfill import backfill
+from orchestrator.cli.block_values import read_overrides
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.mutes import mute, muted_words, unmute
 from orchestrator.cli.names import find_deployment, full_name
 from orchestrator.cli.options import (
     CRASH_RETRIES,
+    INFRA_OVERRIDE,
+    INFRASTRUCTURE,
     ISOLATION,
     TASK_RUNNER,
     agreed,
@@ -98,7 +101,7 @@ def inspect(name: str, as_json: bool) -> None:
             ("version", found["version"]),
             ("queue", found["queue"]),
             ("limit", _limit_words(found)),
-            ("isolation", found["isolation"]),
+            ("infrastructure", _infrastructure_words(found)),
             ("task runner", found["task_runner"]),
             ("after a crash", _crash_words(found)),
             ("time limits", time_limit_words(found)),
@@ -117,6 +120,11 @@ def _limit_words(found: dict[str, Any]) -> str:
     return f"{found['limit']} at once; one more {'is cancelled' if found['collision'] == 'cancel' else 'waits'}"
 
 
+def _infrastructure_words(found: dict[str, Any]) -> str:
+    overrides = ", ".join(f"{name}={value(one)}" for name, one in found["infrastructure_overrides"].items())
+    return f"{found['infrastructure']}{f' with {overrides}' if overrides else ''}"
+
+
 def _crash_words(found: dict[str, Any]) -> str:
     return f"runs again, {found['crash_retries']} times at most" if found["crash_retries"] else ""
 
@@ -124,10 +132,11 @@ def _crash_words(found: dict[str, Any]) -> str:
 def _changed_words(found: dict[str, Any], given: Iterable[str]) -> str:
     """What a deployment's runs keep to, with what was given even where that is nothing."""
     crash = _crash_words(found) or ("not run again" if "crash_retries" in given else "")
-    worker = found["isolation"] == "worker"
+    is_set = found["infrastructure"] != "process"
+    given_infrastructure = {"infrastructure", "infrastructure_overrides", "isolation"} & set(given)
     words = (
         _limit_words(found) or ("no limit" if "limit" in given else ""),
-        f"isolation {found['isolation']}" if worker or "isolation" in given else "",
+        f"executes in {_infrastructure_words(found)}" if is_set or given_infrastructure else "",
         _runner_words(found, given),
         crash and f"after a crash {crash}",
         time_limit_words(found),
@@ -150,6 +159,8 @@ def _runner_words(found: dict[str, Any], given: Iterable[str]) -> str:
     type=click.Choice(["wait", "cancel"]),
     help="What becomes of a run that comes while the limit is reached.  [wait]",
 )
+@INFRASTRUCTURE
+@INFRA_OVERRIDE
 @ISOLATION
 @TASK_RUNNER
 @CRASH_RETRIES
@@ -161,6 +172,8 @@ def change(
     queue: str | None,
     limit: int | str | None,
     collision: str | None,
+    infrastructure: str | None,
+    overrides: tuple[str, ...],
     isolation: str | None,
     task_runner: str | None,
     crash_retries: int | None,
@@ -178,6 +191,7 @@ def change(
     given = {
         "queue": queue,
         "collision": collision,
+        "infrastructure": infrastructure,
         "isolation": isolation,
         "task_runner": task_runner,
         "crash_retries": crash_retries,
@@ -187,10 +201,17 @@ def change(
     body |= time_limits_of(**time_limits)
     if limit is not None:
         body["limit"] = limit_of(limit)
-    if not body:
+    if not body and not overrides:
         raise click.UsageError("Say what to change, for example --queue or --limit; --help lists all options.")
     api = connect()
-    changed = api.patch(f"deployments/{find_deployment(api, name)['id']}/", body)
+    found = find_deployment(api, name)
+    if overrides:
+        given_now = read_overrides(api, infrastructure or found["infrastructure"], overrides)
+        body["infrastructure_overrides"] = {
+            **({} if infrastructure else found["infrastructure_overrides"]),
+            **given_now,
+        }
+    changed = api.patch(f"deployments/{found['id']}/", body)
     if as_json:
         emit_json(changed)
     else:
@@ -224,6 +245,7 @@ def _schedule_lines(found: dict[str, Any]) -> list[str]:
 @parameter_options
 @click.option("--name", "run_name", metavar="NAME", help="What the run is called.  [made up]")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag beside the deployment's own; may be repeated.")
+@INFRA_OVERRIDE
 @click.option("--watch", "watching", is_flag=True, help="Follow it until it ends; the exit code is 0 if it completed.")
 @json_option
 def run(
@@ -232,6 +254,7 @@ def run(
     params: str,
     run_name: str | None,
     tags: tuple[str, ...],
+    overrides: tuple[str, ...],
     watching: bool,
     as_json: bool,
 ) -> None:
@@ -251,6 +274,8 @@ def run(
         body["name"] = run_name
     if tags:
         body["tags"] = list(tags)
+    if overrides:
+        body["infrastructure_overrides"] = read_overrides(api, found["infrastructure"], overrides)
     made = api.post(f"deployments/{found['id']}/runs/", body, {IDEMPOTENCY_KEY: os.urandom(16).hex()})
     if as_json:
         emit_json(made)

@@ -16,10 +16,21 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 ISOLATION = click.option(
-    "--isolation",
-    type=click.Choice(["process", "worker"]),
-    help="Where its runs execute: each in a process of its own, or in one that the worker keeps, which starts them "
-    "sooner; there a run finds what earlier ones left in modules' globals, caches and connections.  [process]",
+    "--isolation", type=click.Choice(["process", "worker"]), hidden=True, help="An older way to say --infrastructure."
+)
+INFRASTRUCTURE = click.option(
+    "--infrastructure",
+    "--infra",
+    metavar="BLOCK",
+    help="Where its runs execute: the name of a block, `process` for each in one of its own, or `in-worker` for "
+    "processes that the worker keeps, which start sooner; there a run finds what earlier ones left.  [process]",
+)
+INFRA_OVERRIDE = click.option(
+    "--infra-override",
+    "overrides",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="A value instead of the block's, of a field that it opens; may be repeated.",
 )
 CRASH_RETRIES = click.option(
     "--crash-retries",

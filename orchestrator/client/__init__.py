@@ -36,6 +36,9 @@ from orchestrator.client.people_results import (
 )
 from orchestrator.client.results import (
     Backfill,
+    Block,
+    BlockField,
+    BlockType,
     BulkAnswer,
     Calendar,
     ConcurrencyLimit,
@@ -68,6 +71,9 @@ __all__ = [
     "Answer",
     "AuditEntry",
     "Backfill",
+    "Block",
+    "BlockField",
+    "BlockType",
     "BulkAnswer",
     "Calendar",
     "Client",

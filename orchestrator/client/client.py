@@ -3,6 +3,7 @@
 import os
 from types import TracebackType
 
+from orchestrator.client.blocks import BlockCalls
 from orchestrator.client.deployments import DeploymentCalls
 from orchestrator.client.errors import ClientError, Refused
 from orchestrator.client.flow_runs import FlowRunCalls
@@ -19,7 +20,7 @@ class _Calls(Calls):
         return Refused(answer.status, problem)
 
 
-class Client(DeploymentCalls, FlowRunCalls, WorkCalls, NotificationCalls, PeopleCalls):
+class Client(DeploymentCalls, FlowRunCalls, BlockCalls, WorkCalls, NotificationCalls, PeopleCalls):
     """The REST API of a server.
 
         with Client("http://127.0.0.1:4200", token) as client:

@@ -57,17 +57,19 @@ class DeploymentCalls(Calling):
         tags: Sequence[str] = (),
         expected_start: datetime | None = None,
         idempotency_key: str = "",
+        infrastructure_overrides: Mapping[str, Any] | None = None,
     ) -> FlowRun:
         """Run a deployment, now or at a time (aware); with a key of yours, once whoever calls with it."""
         said = {
             "parameters": dict(parameters or {}), "name": name, "tags": list(tags),
             "expected_start": expected_start and expected_start.isoformat(),
+            "infrastructure_overrides": dict(infrastructure_overrides or {}),
         }  # fmt: skip
         headers = {IDEMPOTENCY_KEY: idempotency_key} if idempotency_key else None
         return read(FlowRun, self.calls.post(f"deployments/{self._deployment(deployment)}/runs/", said, headers))
 
     def change_deployment(self, deployment: Id, **changes: Any) -> Deployment:
-        """Change the fields that are given: description, parameters, tags, queue, limit, …"""
+        """Change the fields that are given: description, parameters, tags, queue, limit, infrastructure, …"""
         return read(Deployment, self.calls.patch(f"deployments/{self._deployment(deployment)}/", changes))
 
     def duplicate_deployment(

@@ -56,6 +56,8 @@ class Deployment(Result, frozen=True, kw_only=True):
     version: str
     description: str
     limit: int | None
+    infrastructure: str
+    infrastructure_overrides: dict[str, Any]
     schedules: list[Schedule]
     created_at: datetime
     updated_at: datetime
@@ -300,6 +302,47 @@ class WorkQueue(Result, frozen=True, kw_only=True):
     priority: int
     in_progress: int
     waiting: int
+
+
+class BlockField(Result, frozen=True, kw_only=True):
+    """A field of a block type; `shape` says how its value is written."""
+
+    name: str
+    title: str
+    help: str
+    shape: str
+    required: bool
+    secret: bool
+    opened: bool
+    block: str
+
+
+class BlockType(Result, frozen=True, kw_only=True):
+    """What a block can be: `docker`, `process` and so on; `schema` is that of its values."""
+
+    name: str
+    label: str
+    summary: str
+    risk: str
+    is_infrastructure: bool
+    fields: list[BlockField]
+    schema: dict[str, Any]
+
+
+class Block(Result, frozen=True, kw_only=True):
+    """Where runs execute, or what a worker needs to do that; secrets are never read back."""
+
+    id: UUID
+    type: str
+    name: str
+    description: str
+    values: dict[str, Any]
+    secrets_set: list[str]
+    opened: list[str]
+    version: int
+    deployments: int
+    created_at: datetime
+    updated_at: datetime
 
 
 class ConcurrencyLimit(Result, frozen=True, kw_only=True):

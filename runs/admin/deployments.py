@@ -88,8 +88,8 @@ class DeploymentAdmin(VerbAdmin):
 
     to_add = None  # the schema comes from the code
     list_display = ("full_name", "team", "queue", "paused", "runs", "schedules", "updated_at", "page")
-    list_select_related = ("flow", "team", "queue")
-    list_filter = ("paused", "team", "queue", "isolation")
+    list_select_related = ("flow", "team", "queue", "infrastructure")
+    list_filter = ("paused", "team", "queue", "infrastructure")
     search_fields = ("name", "flow__name")
     ordering = ("flow__name", "name", "id")
     readonly_fields = ("flow", "team", "parameter_schema", "created_by", "created_at", "updated_at", "pages")
@@ -97,7 +97,18 @@ class DeploymentAdmin(VerbAdmin):
         (None, {"fields": ("flow", "team", "name", "description", "tags", "paused", "pages")}),
         (
             "Runs",
-            {"fields": ("queue", "limit", "collision", "isolation", "task_runner", "crash_retries", "parameters")},
+            {
+                "fields": (
+                    "queue",
+                    "limit",
+                    "collision",
+                    "infrastructure",
+                    "infrastructure_overrides",
+                    "task_runner",
+                    "crash_retries",
+                    "parameters",
+                )
+            },
         ),
         ("Time limits", {"fields": tuple(time_limits.DEFAULTS)}),
         ("Code", {"fields": ("entrypoint", "directory", "version", "parameter_schema")}),

@@ -9,7 +9,6 @@ from rest_framework import serializers
 from flows import time_limits
 from flows.actions import MAX_CRASH_RETRIES, MAX_LIMIT
 from flows.models import (
-    ISOLATION_RISK,
     Catchup,
     Collision,
     Deployment,
@@ -21,6 +20,7 @@ from flows.models import (
 )
 from flows.schedules import MAX_CATCHUP_SECONDS, Spec
 from orchestrator.bodies import ReadSerializer, StrictSerializer, UTCDateTimeField
+from orchestrator.sdk.infrastructure.in_worker import InWorker
 from orchestrator.sdk.runners import kinds
 
 NEXT_TIMES = 5
@@ -40,7 +40,15 @@ TASK_RUNNER: Any = {
     f"{', '.join(kinds.KINDS)}, or with an argument, as in `processes:4`. Empty: as the code says.",
 }
 _SECONDS: Any = {"required": False, "allow_null": True, "min_value": 1, "max_value": time_limits.MAX_SECONDS}
-ISOLATION = f"`process`: each run in a process of its own. `worker`: one that is kept. {ISOLATION_RISK}"
+ISOLATION = "An older way to choose the infrastructure: `process`, or `worker` for `in-worker`."
+INFRASTRUCTURE: Any = {
+    "required": False,
+    "allow_blank": True,
+    "max_length": 100,
+    "help_text": "Where its runs execute: the name of a block, `process` for each in a process of its own, or"
+    f" `in-worker`. {InWorker.risk}",
+}
+OVERRIDES: Any = {"required": False, "help_text": "Values instead of the block's, of fields that the block opens."}
 
 SOURCE = (
     "Where the code is: `kind` is `snapshot` (with its `hash`), `path` (on the worker) or `image`; left out: a path."
@@ -191,11 +199,18 @@ class ScheduleSerializer(ReadSerializer):
 
 
 class DeploymentSerializer(ReadSerializer):
-    """A deployment. Reads `flow`, `queue` and `schedules`: select and prefetch them."""
+    """A deployment. Reads `flow`, `queue`, `infrastructure` and `schedules`: select and prefetch them."""
 
     name = serializers.CharField(source="full_name", read_only=True, help_text="flow-name/deployment-name")
     flow = serializers.CharField(source="flow.name", read_only=True)
     queue = serializers.CharField(source="queue.name", read_only=True)
+    infrastructure = serializers.CharField(
+        source="infrastructure_name", read_only=True, help_text="Where its runs execute: a block's name, or `process`."
+    )
+    infrastructure_overrides = serializers.DictField(read_only=True, help_text="Values instead of the block's.")
+    isolation = serializers.ChoiceField(
+        choices=Isolation.choices, read_only=True, help_text="Its infrastructure by the older names."
+    )
     tags = serializers.ListField(child=serializers.CharField(), read_only=True)
     schedules = ScheduleSerializer(many=True, read_only=True)
     parameters = serializers.DictField(read_only=True)
@@ -206,7 +221,8 @@ class DeploymentSerializer(ReadSerializer):
         model = Deployment
         fields = (
             "id", "name", "flow", "paused", "tags", "queue", "schedules", "parameters", "parameter_schema",
-            "entrypoint", "directory", "source", "version", "description", "limit", "collision", "isolation",
+            "entrypoint", "directory", "source", "version", "description", "limit", "collision", "infrastructure",
+            "infrastructure_overrides", "isolation",
             "crash_retries", "task_runner", *time_limits.DEFAULTS, "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
@@ -246,6 +262,8 @@ class DeclarationSerializer(TimeLimitsSerializer):
     parameter_schema = serializers.DictField(required=False)
     tags = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
     queue = serializers.CharField(max_length=100, required=False)
+    infrastructure = serializers.CharField(**INFRASTRUCTURE)
+    infrastructure_overrides = serializers.DictField(**OVERRIDES)
     isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
     crash_retries = serializers.IntegerField(**CRASH_RETRIES)
     task_runner = serializers.CharField(**TASK_RUNNER)
@@ -282,6 +300,8 @@ class DeploymentChangesSerializer(TimeLimitsSerializer):
         required=False,
         help_text="What becomes of a run that comes while the limit is reached.",
     )
+    infrastructure = serializers.CharField(**INFRASTRUCTURE)
+    infrastructure_overrides = serializers.DictField(**OVERRIDES)
     isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
     crash_retries = serializers.IntegerField(**CRASH_RETRIES)
     task_runner = serializers.CharField(**TASK_RUNNER)
@@ -302,6 +322,7 @@ class NewFlowRunSerializer(StrictSerializer):
     name = serializers.CharField(**NAME, required=False, allow_null=True, help_text="Else one is made up.")
     tags = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
     expected_start = serializers.DateTimeField(required=False, allow_null=True, help_text="Else now.")
+    infrastructure_overrides = serializers.DictField(**OVERRIDES)
 
 
 def next_times(spec: Spec) -> list[datetime]:

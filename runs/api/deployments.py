@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from flows.declarations import Declaration, set_elsewhere
-from flows.models import Deployment, Schedule
+from flows.models import IN_WORKER, PROCESS, Deployment, Isolation, Schedule
 from flows.schedules import Spec
 from flows.year import year_ahead
 from orchestrator.api_views import ApiViewSet
@@ -72,7 +72,7 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Versio
         """Deployments that the request may see, with what their rows show (two queries; one to run one)."""
         if getattr(self, "swagger_fake_view", False):
             return Deployment.objects.none()
-        deployments = Deployment.objects.visible_to(self.request.user).select_related("flow", "queue")
+        deployments = Deployment.objects.visible_to(self.request.user).select_related("flow", "queue", "infrastructure")
         if self.action == "runs":
             return deployments
         schedules = Prefetch("schedules", Schedule.objects.select_related("deployment", "calendar").order_by("id"))
@@ -91,6 +91,8 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Versio
         """
         said = _valid(DeclarationSerializer, request.data)
         paused = said.pop("paused", False)
+        if (isolation := said.pop("isolation", None)) is not None:
+            said.setdefault("infrastructure", IN_WORKER if isolation == Isolation.WORKER else PROCESS)
         team = acting_team(request)
         with transaction.atomic():
             if "schedules" in said:
@@ -110,6 +112,9 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Versio
         deployment = self.get_object()
         changes = _valid(DeploymentChangesSerializer, request.data)
         paused = changes.pop("paused", None)
+        isolation = changes.pop("isolation", deployment.isolation)
+        if isolation != deployment.isolation:
+            changes.setdefault("infrastructure", IN_WORKER if isolation == Isolation.WORKER else PROCESS)
         with transaction.atomic():
             if changes:
                 deployment = actions.update_deployment(deployment, user=request.user, **changes)

@@ -187,7 +187,9 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSe
     def start(self, request: Request, pk: UUID) -> Response:
         """As `orchestrator.sdk.host_protocol.Start` has it. 404 while there was no attempt."""
         run = self.get_object()
-        attempts = Attempt.objects.select_related("flow_run__flow", "flow_run__deployment__flow")
+        attempts = Attempt.objects.select_related(
+            "flow_run__flow", "flow_run__deployment__flow", "flow_run__deployment__infrastructure"
+        )
         attempt = get_object_or_404(attempts, flow_run=run, number=run.attempt)
         return Response(msgspec.to_builtins(start_away(Claim(attempt.flow_run, attempt)), enc_hook=str))
 

@@ -68,6 +68,9 @@ class FlowRunSerializer(_Timed):
 class AttemptSerializer(_Timed):
     """An attempt of a flow run."""
 
+    infrastructure = serializers.DictField(
+        read_only=True, allow_null=True, help_text="The block by which it executes, with the values used; null without."
+    )
     error = ErrorField(read_only=True)
     source = serializers.DictField(read_only=True, help_text="Which code it runs; empty: nobody knows.")
     cause = serializers.ChoiceField(
@@ -79,7 +82,7 @@ class AttemptSerializer(_Timed):
         fields = (
             "number", "state_type", "state_name", "state_message", "error", "start_time", "end_time",
             "duration_seconds", "host", "pid", "source", "exit_code", "signal", "cause", "peak_memory_bytes",
-            "cpu_seconds",
+            "cpu_seconds", "infrastructure",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -19,6 +19,7 @@ _PLACES = {
     "flows": ("flow",),
     "deployments": ("deployment", "schedule", "calendar"),
     "work-queues": ("work-queue",),
+    "blocks": ("block",),
     "concurrency-limits": ("concurrency-limit",),
     "workers": ("worker",),
     "notifications": ("notification",),

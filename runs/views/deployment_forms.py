@@ -11,11 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from flows import time_limits
-from flows.models import ISOLATION_RISK, Collision, Deployment, Isolation, WorkQueue
+from flows.models import Collision, Deployment, WorkQueue
+from orchestrator.sdk.infrastructure.in_worker import InWorker
 from runs import actions
 from runs.models import FlowRun, Trigger
 from runs.parameter_form import fields_of, read
 from runs.views.deployment_page import deployment_of
+from runs.views.infrastructure_field import infrastructure_choices, override_fields, read_infrastructure
 from runs.views.run_list import _uuid as uuid_of
 from runs.views.runner_field import read_runner, runner_field
 from runs.views.time_limit_fields import read_time_limits, time_limit_fields
@@ -35,7 +37,7 @@ def _general(errors: Mapping[str, list[str]], fields: set[str]) -> list[str]:
     return [
         message
         for name, found in errors.items()
-        if name not in fields and not name.startswith("parameters.")
+        if name not in fields and not name.startswith(("parameters.", "infrastructure_overrides."))
         for message in found
     ]
 
@@ -84,15 +86,15 @@ def _source(request: HttpRequest, deployment: Deployment) -> FlowRun | None:
 
 @login_required
 def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
-    """Change what people set of it: words, tags, queue, limit, isolation, time limits, parameters and the like."""
+    """Change what people set of it: words, tags, queue, limit, infrastructure, time limits, parameters and the like."""
     deployment = deployment_of(request.user, deployment_id)
     schema = deployment.parameter_schema
     offered = {
         "deployment": deployment,
         "queues": WorkQueue.objects.filter(team=deployment.team).order_by("name"),
-        "isolations": Isolation.choices,
+        "infrastructures": infrastructure_choices(deployment),
         "collisions": Collision.choices,
-        "isolation_risk": ISOLATION_RISK,
+        "in_worker_risk": InWorker.risk,
     }
     if request.method == "POST":
         filled = read(schema, request.POST, partial=True)
@@ -106,7 +108,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                         description=request.POST.get("description", "").replace("\r\n", "\n"),
                         tags=request.POST.get("tags", "").split(","),
                         queue=request.POST.get("queue", ""),
-                        isolation=request.POST.get("isolation", deployment.isolation),
+                        **read_infrastructure(deployment, request.POST),
                         task_runner=read_runner(request.POST, deployment.task_runner),
                         crash_retries=_number(request.POST.get("crash_retries", str(deployment.crash_retries))),
                         limit=read_whole(request.POST.get("limit", str(deployment.limit or "")), "limit"),
@@ -119,7 +121,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             else:
                 messages.success(request, "Saved.")
                 return redirect("deployment", deployment.id)
-        named = {"description", "tags", "queue", "isolation", "task_runner", "crash_retries", "limit", "collision"}
+        named = {"description", "tags", "queue", "infrastructure", "task_runner", "crash_retries", "limit", "collision"}
         context = {
             **offered,
             "shown": {name: request.POST.get(name, "") for name in named},
@@ -127,6 +129,7 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors, partial=True),
             "time_limits": time_limit_fields(deployment, request.POST, errors),
             "runner": runner_field(read_runner(request.POST, deployment.task_runner)),
+            "overrides": override_fields(deployment, request.POST, errors),
             "errors": _general(errors, named | set(time_limits.DEFAULTS) | set(filled.errors)),
         }
         return render(request, "flows/deployment_edit.html", context, status=422)
@@ -136,13 +139,14 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
             "description": deployment.description,
             "tags": ", ".join(deployment.tags),
             "queue": deployment.queue.name,
-            "isolation": deployment.isolation,
+            "infrastructure": deployment.infrastructure_name,
             "crash_retries": deployment.crash_retries,
             "limit": "" if deployment.limit is None else deployment.limit,
             "collision": deployment.collision,
         },
         "time_limits": time_limit_fields(deployment),
         "runner": runner_field(deployment.task_runner),
+        "overrides": override_fields(deployment),
         "fields": fields_of(schema, deployment.parameters, partial=True),
     }
     return render(request, "flows/deployment_edit.html", context)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.http import Http404
 
+from flows.infrastructure import left_open
 from flows.models import Deployment, Schedule
 from flows.schedules import Spec
 from runs import reads
@@ -60,6 +61,7 @@ class DeploymentPage(LivePage):
         runs = FlowRun.objects.visible_to(user).of_owner("deployment", deployment)
         schedules = deployment.schedules.select_related("calendar").order_by("created_at", "id")
         return {
+            "overrides": left_open(deployment.infrastructure, deployment.infrastructure_overrides),
             "deployment": deployment,
             "schedules": [timetable(schedule, now) for schedule in schedules],
             "strip": reads.strips("deployment", [deployment.id], now, user)[deployment.id],
@@ -70,9 +72,9 @@ class DeploymentPage(LivePage):
 
 
 def deployment_of(user: Any, deployment_id: UUID) -> Deployment:
-    """Return a deployment that this user may see, with its flow, queue and author. Raises Http404."""
+    """Return a deployment that this user may see, with its flow, queue, block and author. Raises Http404."""
     wanted = Deployment.objects.visible_to(user).filter(id=deployment_id)
-    deployment = wanted.select_related("flow", "queue", "team", "created_by", "webhook").first()
+    deployment = wanted.select_related("flow", "queue", "team", "created_by", "webhook", "infrastructure").first()
     if deployment is None:
         raise Http404
     return deployment

@@ -19,7 +19,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from flows.models import Calendar, Deployment, Flow, Schedule, WorkQueue
+from flows.models import Block, Calendar, Deployment, Flow, Schedule, WorkQueue
 from notifications.models import Delivery, Destination, Mute, Policy
 from orchestrator.encryption import Secret
 from orchestrator.openapi import Described
@@ -104,6 +104,7 @@ def set_stage() -> Stage:
         id=uuid7(), flow_run=runs[0], task_run_id=task_run.pk, time=now, level=20, logger="stdout", message="hello"
     )
     limit = ConcurrencyLimit.objects.create(team=team, tag="database", limit=1)
+    block = Block.objects.create(team=team, type="process", name="small", values={"memory_mb": 512})
     worker = Worker.objects.create(team=team, name="w", host="h", pid=1, places=2, started_at=now, heartbeat_at=now)
     destination = Destination.objects.create(
         team=team, name="ops", kind="webhook", summary="https://127.0.0.1/…",
@@ -125,7 +126,8 @@ def set_stage() -> Stage:
     stage.ids = {
         "flows": [flow.pk], "deployments": [deployment.pk], "work-queues": [queue.pk, spare.pk],
         "calendars": [calendar.pk], "schedules": [schedule.pk], "flow-runs": [run.pk for run in runs],
-        "concurrency-limits": [limit.pk], "workers": [worker.pk], "destinations": [destination.pk],
+        "concurrency-limits": [limit.pk], "blocks": [block.pk],
+        "workers": [worker.pk], "destinations": [destination.pk],
         "notification-policies": [policy.pk], "deliveries": [delivery.pk], "mutes": [deployment.pk],
         "slots": [task_run.pk], "teams": [team.pk], "members": [member.pk for member in members],
         "users": [member.user_id for member in members], "service-accounts": [robot.pk],

@@ -99,6 +99,19 @@ def test_every_operation_has_a_method(
     assert there - called == set(WITHOUT)
 
 
+def do_with_blocks(client: Client, deployment: Any) -> None:
+    assert "process" in {one.name for one in client.list_block_types() if one.is_infrastructure}
+    block = client.create_block("process", "little", {"memory_mb": 256}, opened=["memory_mb"])
+    assert client.get_block(block.id) == block
+    assert [one.name for one in client.list_blocks(name="little")] == ["little"]
+    assert client.change_block(block.id, values={"memory_mb": 300}).values == {"memory_mb": 300}
+    assert client.use_block(block.id, [deployment]).deployments == 1
+    run = client.run_deployment(deployment, infrastructure_overrides={"memory_mb": 400})
+    assert run.deployment == "etl_job/hourly"
+    assert client.change_deployment(deployment, infrastructure="process").infrastructure == "process"
+    client.delete_block(block.id)
+
+
 def matches(operation: str, call: str) -> bool:
     """Whether a call is one of an operation such as GET /api/flows/{id}/; `/preview/` is no id."""
     pattern = re.sub(r"\{\w+\}", r"(?!preview/|bulk/|stream/|tags/|export/|limits/)[^/]+", operation)
@@ -140,6 +153,7 @@ def do_with_deployments(client: Client) -> None:
     assert client.rotate_webhook(made.id).url != webhook.url
     client.delete_webhook(made.id)
 
+    do_with_blocks(client, made.id)
     calendar = client.create_calendar("mine", country="FR", weekend=["SA", "SU"])
     assert client.get_calendar(calendar.id).special_days == calendar.special_days
     assert client.change_calendar(calendar.id, days_off=[{"date": "2027-01-02"}]).days_off[0].date.year == 2027

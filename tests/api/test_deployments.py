@@ -67,10 +67,10 @@ def test_isolation_is_declared_or_set_elsewhere(api: APIClient) -> None:
     assert api.patch(address, {"crash_retries": 3}).data["crash_retries"] == 3
     deployment = Deployment.objects.get()
     del deployment.declared["crash_retries"]
-    del deployment.declared["isolation"]  # as an earlier version left it
+    del deployment.declared["infrastructure"]  # as an earlier version left it
     deployment.save()
     kept = api.post("/api/deployments/", DECLARATION)
-    assert (kept.data["isolation"], kept.data["kept"]) == ("worker", ["isolation", "crash_retries"])
+    assert (kept.data["isolation"], kept.data["kept"]) == ("worker", ["infrastructure", "crash_retries"])
     assert kept.data["crash_retries"] == 3
     declared = api.post("/api/deployments/", {**DECLARATION, "isolation": "worker", "crash_retries": 3})
     assert (declared.data["changes"], declared.data["kept"]) == ({}, [])

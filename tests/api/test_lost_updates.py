@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from flows.models import Calendar, Deployment, Schedule, WorkQueue
+from flows.models import Block, Calendar, Deployment, Schedule, WorkQueue
 from notifications.models import Destination, Policy
 from orchestrator.encryption import Secret
 from runs.models import ConcurrencyLimit
@@ -28,6 +28,7 @@ def rows(deployment: Deployment, team: Team, user: User) -> dict[str, tuple[Any,
         "schedules": (schedule, {"active": False}, {"expression": "0 9 * * *"}),
         "calendars": (Calendar.objects.create(team=team, name="c", weekend=["SA"]), {"name": "m"}, {"name": "t"}),
         "work-queues": (WorkQueue.objects.create(team=team, name="q"), {"limit": 1}, {"limit": 2}),
+        "blocks": (Block.objects.create(team=team, type="process", name="b"), {"name": "m"}, {"name": "t"}),
         "concurrency-limits": (limit, {"limit": 2}, {"limit": 3}),
         "notification-policies": (policy, {"log_lines": 3}, {"log_lines": 4}),
         "destinations": (destination, {"name": "mine"}, {"name": "theirs"}),
@@ -38,7 +39,7 @@ def rows(deployment: Deployment, team: Team, user: User) -> dict[str, tuple[Any,
     "address",
     [
         "deployments", "schedules", "calendars", "work-queues", "concurrency-limits", "notification-policies",
-        "destinations",
+        "destinations", "blocks",
     ],
 )  # fmt: skip
 def test_a_change_from_an_older_version_is_refused(api: APIClient, rows: Any, address: str) -> None:

@@ -14,9 +14,9 @@ from tests.api import fuzzing
 CASES = int(os.environ.get("API_CASES", "2000"))
 SPARE = 1.05  # some operations have fewer different requests than their part
 GROUPS = (
-    "audit", "calendars", "calls", "concurrency-limits", "deliveries", "deployments", "destinations", "flow-runs",
-    "flows", "health", "ingest", "mutes", "notification-policies", "schedules", "service-accounts", "shares",
-    "slots", "snapshots", "teams", "tokens", "users", "work-queues", "workers",
+    "audit", "block-types", "blocks", "calendars", "calls", "concurrency-limits", "deliveries", "deployments",
+    "destinations", "flow-runs", "flows", "health", "ingest", "mutes", "notification-policies", "schedules",
+    "service-accounts", "shares", "slots", "snapshots", "teams", "tokens", "users", "work-queues", "workers",
 )  # fmt: skip
 
 

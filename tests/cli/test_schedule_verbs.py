@@ -58,8 +58,10 @@ def test_setting_a_deployment_says_what_was_set(nightly: Cli) -> None:
 
     assert "after a crash runs again, 3 times at most" in said("--crash-retries", "3")
     assert "after a crash not run again" in said("--crash-retries", "0")
-    assert "isolation worker" in said("--isolation", "worker")
-    assert "isolation process" in said("--isolation", "process")
+    assert "executes in in-worker" in said("--isolation", "worker")
+    assert "executes in process" in said("--isolation", "process")
+    assert "executes in in-worker" in said("--infra", "in-worker")
+    assert "executes in process" in said("--infrastructure", "process")
     assert "tasks on processes:2" in said("--task-runner", "processes:2")
     assert "tasks where the code says" in said("--task-runner", "")
     assert "1 at once; one more waits" in said("--limit", "1")

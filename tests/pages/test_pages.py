@@ -237,7 +237,7 @@ def test_a_deployment_is_edited_duplicated_paused_and_deleted(reader: Client, ma
         "description": "New words",
         "tags": "a, b",
         "queue": "fast",
-        "isolation": "worker",
+        "infrastructure": "in-worker",
         "crash_retries": "2",
         "task_runner": "processes",
         "task_runner_argument": "4",
@@ -248,8 +248,8 @@ def test_a_deployment_is_edited_duplicated_paused_and_deleted(reader: Client, ma
     deployment.refresh_from_db()
     assert (deployment.description, deployment.tags, deployment.queue.name) == ("New words", ["a", "b"], "fast")
     assert (deployment.isolation, deployment.crash_retries) == ("worker", 2)
-    assert "In a process that the worker keeps" in reader.get(f"{base}/").content.decode()
-    assert reader.post(f"{base}/edit/", {**form, "isolation": "none"}).status_code == 422
+    assert ">in-worker</a>" in reader.get(f"{base}/").content.decode()
+    assert reader.post(f"{base}/edit/", {**form, "infrastructure": "none"}).status_code == 422
     assert reader.post(f"{base}/edit/", {**form, "crash_retries": "many"}).status_code == 422
     assert reader.post(f"{base}/edit/", {**form, "task_runner_argument": "many"}).status_code == 422
     assert deployment.task_runner == "processes:4"

@@ -55,6 +55,7 @@ TAKES = {
     "teams.GroupMapping": Takes(see=ADMIN, add=ADMIN, change=ADMIN, delete=ADMIN, actions={"delete": ADMIN}),
     "flows.Flow": Takes(),
     "flows.Webhook": Takes(delete=EDIT, actions={"delete": EDIT}),
+    "flows.Block": Takes(change=ADMIN, delete=ADMIN, actions={"delete": ADMIN}),
     "flows.Deployment": Takes(
         change=EDIT, delete=EDIT,
         actions={"run": RUN, "pause": EDIT, "resume": EDIT, "set_queue": EDIT, "delete": EDIT},

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import reverse
 
+from flows import block_actions
 from notifications import actions as notifying
 from notifications.transports.webhook import new_secret
 from orchestrator.permissions import API, PAGES
@@ -34,6 +35,10 @@ def planted(world: World, settings: Any) -> dict[str, str]:
     address, signing = "https://hooks.example.com/planted-path?key=planted-query", new_secret()
     hook, _ = notifying.create_destination(world.team, user=root, kind="webhook", address=address, secret=new_secret())
     notifying.change_destination(hook, user=root, secret=signing)
+    values = {"registry": "registry.example.com", "username": "me", "password": "planted-registry-password"}
+    block = block_actions.create_block(world.team, type="registry-credentials", name="r", values=values, user=root)
+    block_actions.update_block(block, values={"password": "planted-registry-password-2"}, user=root)
+    world.ids["block"] = block.pk
     totp = generate_totp_secret()
     TOTP.activate(root, totp)
     invitation = members.invite(world.team, Role.VIEWER, user=root)[1]
@@ -45,6 +50,7 @@ def planted(world: World, settings: Any) -> dict[str, str]:
         "webhook's path": "planted-path",
         "webhook's query": "planted-query",
         "webhook's secret": signing,
+        "registry's password": "planted-registry-password",
         "second factor": totp,
         "invitation": invitation,
         "sign-in link": SignInLink.issue(root),

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from django.utils import timezone
 
-from flows.models import Calendar, Schedule, Webhook, WorkQueue
+from flows.models import Block, Calendar, Schedule, Webhook, WorkQueue
 from flows.snapshots import Snapshot
 from flows.versions import DeploymentVersion
 from notifications.models import Mute
@@ -85,6 +85,7 @@ def make_world() -> World:
     calendar = Calendar.objects.create(team=team, name="days")
     queue = WorkQueue.objects.create(team=team, name="other")
     limit = ConcurrencyLimit.objects.create(team=team, tag="db", limit=1)
+    block = Block.objects.create(team=team, type="process", name="small", values={"memory_mb": 512})
     now = timezone.now()
     worker = Worker.objects.create(team=team, name="w", host="h", pid=1, places=1, started_at=now, heartbeat_at=now)
     Mute.objects.create(deployment=deployment, until=now + timedelta(hours=1))
@@ -93,7 +94,8 @@ def make_world() -> World:
         "flow": flow.pk, "deployment": deployment.pk, "schedule": schedule.pk, "run": run.pk, "flow-run": run.pk,
         "log": log_id, "destination": destination.pk, "policy": policy.pk, "notification-policy": policy.pk,
         "delivery": delivery.pk, "calendar": calendar.pk, "queue": queue.pk, "work-queue": queue.pk, "limit": limit.pk,
-        "concurrency-limit": limit.pk, "worker": worker.pk, "mute": deployment.pk, "slot": uuid7(), "token": uuid7(),
+        "concurrency-limit": limit.pk, "block": block.pk,
+        "worker": worker.pk, "mute": deployment.pk, "slot": uuid7(), "token": uuid7(),
     }  # fmt: skip
     DeploymentVersion.objects.create(deployment=deployment, number=1, state={"entrypoint": "x.py:x"})
     Snapshot.objects.create(team=team, hash=SNAPSHOT, manifest=deflated(Manifest.of([]).data), files=0, size=0)

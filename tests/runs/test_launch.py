@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from flows.infrastructure import infrastructure_named
 from flows.models import Deployment, Flow, WorkQueue
 from orchestrator.sdk.states import StateType
 from runs import claims
@@ -55,7 +56,7 @@ def test_runs_see_no_secret_of_the_server() -> None:
 def test_only_runs_of_one_team_share_a_kept_process(claim: claims.Claim) -> None:
     assert start_message(claim).keep == ""
     assert claim.run.deployment is not None
-    claim.run.deployment.isolation = "worker"
+    claim.run.deployment.infrastructure = infrastructure_named(claim.run.team, "in-worker")
     assert start_message(claim).keep == str(claim.run.team_id)
 
 

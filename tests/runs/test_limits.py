@@ -204,8 +204,8 @@ def test_names_of_queues_are_checked(queue: WorkQueue) -> None:
         queues.change_queue(queue, name="other")
     with pytest.raises(ValidationError, match="wait or cancel"):
         actions.update_deployment(make_deployment(queue), collision="explode")
-    with pytest.raises(ValidationError, match="process or worker"):
-        actions.update_deployment(make_deployment(queue, name="y"), isolation="none")
+    with pytest.raises(ValidationError, match="no block “none”"):
+        actions.update_deployment(make_deployment(queue, name="y"), infrastructure="none")
     with pytest.raises(ValidationError, match="from -1,000"):
         queues.change_queue(queue, priority=10**6)
 

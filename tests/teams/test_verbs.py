@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 from django.db.models import QuerySet
 
-from flows import calendar_actions
+from flows import block_actions, calendar_actions
 from flows.models import Deployment, Flow, WorkQueue
 from notifications import actions as notification_actions
 from notifications import destinations, policies
@@ -19,7 +19,17 @@ from teams.rights import Refused
 
 pytestmark = pytest.mark.django_db
 
-MODULES = [actions, calendar_actions, deleting, queues, tag_limits, notification_actions, destinations, policies]
+MODULES = [
+    actions,
+    block_actions,
+    calendar_actions,
+    deleting,
+    queues,
+    tag_limits,
+    notification_actions,
+    destinations,
+    policies,
+]
 #: These call verbs, or are called by them alone.
 ASSEMBLED = {"calendar_with", "destination_for", "flows.calendar_actions.change_calendar"}
 

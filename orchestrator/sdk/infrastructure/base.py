@@ -30,12 +30,14 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         block: The name of the block that says so; empty where none was chosen.
         settings: What the kind's `Settings` are made of.
         credentials: By the name of the setting that names a block of credentials: that block's values, secrets too.
+        problem: Why nothing can be executed there, as the server knows already; empty: it knows of none.
     """
 
     kind: str = "process"
     block: str = ""
     settings: dict[str, Any] = {}
     credentials: dict[str, dict[str, Any]] = {}
+    problem: str = ""
 
     def without_secrets(self) -> Placement:
         """Return it as it may be kept."""

@@ -36,6 +36,8 @@ def infrastructure_of(placement: Placement | None) -> Infrastructure[Any]:
         InfrastructureError: It is of a kind that this worker does not know, or has settings that it does not know.
     """
     wanted = placement or Placement()
+    if wanted.problem:
+        raise InfrastructureError(wanted.problem)
     kind = kind_of(wanted.kind)
     try:
         settings = msgspec.convert(wanted.settings, kind.Settings)
