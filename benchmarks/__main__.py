@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from benchmarks import (
     acquiring,
+    celery_tasks,
     dispatch,
     notifications,
     pages,
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = (
     scripts.BENCHMARKS
     | parts.BENCHMARKS
     | runners.BENCHMARKS
+    | celery_tasks.BENCHMARKS
     | served.BENCHMARKS
     | dispatch.BENCHMARKS
     | slots.BENCHMARKS
