@@ -21,6 +21,7 @@ PART_SECONDS: Final = CLAIM_SECONDS
 WORKER_MS: Final = 4_000  #: after this without a heartbeat, a worker is gone with all that it had
 RUN_SECONDS: Final = 30  #: how long nobody may ask for a flow run's calls until its processes end
 STREAM_SECONDS: Final = 3_600
+BEGUN: Final = b"!"  #: after the worker in a claim: the call may have begun
 OFF: Final = b"-"  #: the claim of a call that nobody is to execute
 
 
@@ -38,7 +39,7 @@ class RunKeys:
         self.waiting = f"{_PREFIX}.waiting.{self.id}"  #: a hash of the calls whose messages wait for a worker
 
     def claim(self, call: str) -> str:
-        """Who has a call: a worker, nobody (no key), or never anybody (`OFF`)."""
+        """Who has a call: a worker (and `BEGUN`), nobody (no key), or never anybody (`OFF`)."""
         return f"{_PREFIX}.claim.{self.id}.{call}"
 
     def part(self, call: str, number: int) -> str:

@@ -32,8 +32,11 @@ _log = logging.getLogger(__name__)
 class Bundle:
     """The calls of one message, as far as they have not ended."""
 
+    ids: list[str]
     left: int
     is_quick: bool  #: whether there were several: their task takes no time
+    is_begun: bool = False  #: as their claims say: should this worker die, they are not executed again by themselves
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +108,7 @@ class TaskProcess:
     def _execute(self, call: TakenCall) -> str:
         """Have a call executed. Returns what became of the process, empty where it can take another call."""
         payload = self.run.desk.payload_of(call)
-        if payload is None:
+        if payload is None or not self.run.desk.begins(call):
             return ""
         try:
             frames = self._frames or self._start()

@@ -12,7 +12,7 @@ from flows.models import DEFAULT_QUEUE, WorkQueue
 from orchestrator.sdk.runners.call_wire import Answer, Exchange
 from runs import bells
 from runs.calls import keys
-from runs.calls.keys import OFF, RunKeys
+from runs.calls.keys import BEGUN, OFF, RunKeys
 from runs.calls.signing import CallMessage, seal
 from runs.models import Attempt
 from runs.serving import serving
@@ -50,7 +50,7 @@ def do(exchange: Exchange, attempt: Attempt) -> Answer:
         if ids:
             _broadcast(names, ids, kill=kill)
     if exchange.look:
-        answer.missing = _missing(names, queue, exchange.look)
+        answer.missing, answer.unbegun = _missing(names, queue, exchange.look)
         if not serving(queue, timezone.now()):
             answer.unheard = queue.name
     return answer
@@ -122,22 +122,26 @@ def _give_up(names: RunKeys, calls: Sequence[str]) -> None:
         pipe.execute()
 
 
-def _missing(names: RunKeys, queue: WorkQueue, calls: Sequence[str]) -> list[str]:
-    """Return the calls that neither a living worker has nor a message in the broker."""
+def _missing(names: RunKeys, queue: WorkQueue, calls: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the calls that neither a living worker has nor a message in the broker; and those that had not begun."""
     client = keys.broker()
     with client.pipeline(transaction=False) as pipe:
         pipe.mget([names.claim(call) for call in calls])
         pipe.hmget(names.waiting, list(calls))
         pipe.llen(keys.celery_queue_of(queue.pk))
         claims, waiting, length = pipe.execute()
-    workers = sorted({claim for claim in claims if claim not in (None, OFF)})
+    owners = [(claim or OFF).removesuffix(BEGUN) for claim in claims]
+    workers = sorted({owner for owner in owners if owner != OFF})
     beats = client.mget([keys.worker(worker.decode()) for worker in workers]) if workers else []
     living = {worker for worker, beat in zip(workers, beats, strict=True) if beat is not None}
-    return [
-        call
-        for call, claim, waits in zip(calls, claims, waiting, strict=True)
-        if not (claim in living or (claim is None and waits is not None and length))
-    ]
+    missing, unbegun = [], []
+    for call, owner, claim, waits in zip(calls, owners, claims, waiting, strict=True):
+        if owner in living or (claim is None and waits is not None and length):
+            continue
+        missing.append(call)
+        if claim == owner != OFF:
+            unbegun.append(call)
+    return missing, unbegun
 
 
 def _broadcast(names: RunKeys, calls: Sequence[str], *, kill: bool) -> None:

@@ -20,7 +20,7 @@ import redis
 
 from orchestrator.sdk.runners.call_wire import LOST, RETURNED, TAKEN, SentCall
 from runs.calls import keys
-from runs.calls.keys import OFF, RunKeys
+from runs.calls.keys import BEGUN, OFF, RunKeys
 from runs.calls.processes import IDLE_SECONDS, Bundle, TakenCall, TaskProcess
 from runs.calls.signing import CallMessage, Forged, WorkerKey, opened
 from runs.calls.way_back import WayBack
@@ -141,7 +141,7 @@ class Desk:
 
     def _have(self, run: RunOfCalls, calls: Sequence[SentCall], is_wanted: bool) -> None:
         now = time.monotonic()
-        bundle = Bundle(len(calls), len(calls) > 1)
+        bundle = Bundle([call.id for call in calls], len(calls), len(calls) > 1)
         name = self.name.encode()
         for call in calls:
             run.way_back.say(TAKEN, call.id, name)
@@ -211,6 +211,27 @@ class Desk:
             call.run.way_back.say(RETURNED, call.id, b"The parts of what it was to get are no longer in the broker")
             return None
         return data
+
+    def begins(self, call: TakenCall) -> bool:
+        """Note in the claims that the calls of a message begin, in one word for all of them: they are quick ones.
+
+        Returns:
+            Whether that is noted; where the broker is away, the call was given back.
+        """
+        bundle, names = call.bundle, call.run.names
+        with bundle.lock:
+            if bundle.is_begun:
+                return True
+            try:
+                with keys.broker().pipeline(transaction=False) as pipe:
+                    for id in bundle.ids:
+                        pipe.set(names.claim(id), self._id + BEGUN, xx=True, ex=keys.CLAIM_SECONDS)
+                    pipe.execute()
+            except redis.RedisError:
+                call.run.way_back.say(RETURNED, call.id)
+                return False
+            bundle.is_begun = True
+            return True
 
     def ended(self, call: TakenCall) -> None:
         """Note that a call has ended."""
@@ -356,7 +377,8 @@ class Desk:
                 pipe.exists(run.names.wanted)
                 for call in calls:
                     claim = run.names.claim(call.id)
-                    pipe.set(claim, self._id, nx=True, ex=keys.CLAIM_SECONDS)  # the broker may have been emptied
+                    mine = self._id + BEGUN if call.bundle.is_begun else self._id
+                    pipe.set(claim, mine, nx=True, ex=keys.CLAIM_SECONDS)  # the broker may have been emptied
                     pipe.expire(claim, keys.CLAIM_SECONDS)
                     pipe.get(claim)
             answers = iter(pipe.execute()[1:])
@@ -375,7 +397,7 @@ class Desk:
         is_wanted: bool,
         now: float,
     ) -> None:
-        given_up = [call.id for call, claim in zip(calls, claims, strict=True) if claim not in (self._id, None)]
+        given_up = [call.id for call, claim in zip(calls, claims, strict=True) if claim == OFF]
         if given_up:
             self.stop_calls(run.names.id, given_up, kill=True)
         with self._lock:

@@ -42,12 +42,15 @@ class BorrowingRunner(CeleryTaskRunner):
 
 @contextmanager
 def celery_site() -> Iterator[tuple[RunningServer, Address]]:
-    """Yield a running server, and the address with the token of a run on it that goes on until the end."""
+    """Yield a running server and its address with the token of a run on it that goes on until the end.
+
+    Its worker serves the queue `default` alone.
+    """
     with tempfile.TemporaryDirectory(prefix="orch-") as folder:
         home = Path(folder) / "home"
         home.mkdir(mode=0o700)
         (Path(folder) / "lends.py").write_text(LENDS)
-        with running_server(home) as server:
+        with running_server(home, ORCHESTRATOR_WORKER_QUEUES="default") as server:
             run, lent = lent_by(server, Path(folder))
             yield server, lent
             server.call("POST", f"/api/flow-runs/{run}/cancel/", {})

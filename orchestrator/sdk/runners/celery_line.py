@@ -288,12 +288,13 @@ class Line:
                 if not call.is_taken:  # no worker may find it after all: then it is handed out anew
                     self._recall.append(sent_id)
                 elif (dropped := self._drop(sent_id)) is not None:
-                    lost.append(dropped)
+                    lost.append((sent_id, dropped))
                     self._kill.append(sent_id)  # should its worker come back
         for call in recalled:
             if not call.is_over:
                 self.hand_out(call)
-        for call in lost:
+        for sent_id, call in lost:
+            call.has_begun = call.has_begun or sent_id not in answer.unbegun  # it may have, without a word of it
             self._runner.lose(call, f"The worker that executed the task ({call.worker}) was lost")
 
     def _drop(self, sent_id: str) -> CeleryCall | None:
