@@ -180,7 +180,7 @@ class Fold:
             flow_run=run,
             number=number,
             worker_id=before.worker_id if before is not None else None,
-            outlives_worker=before.outlives_worker if before is not None else "",
+            outlives_worker=before.outlives_worker if before is not None else None,
             journal=self.journal,
             source=before.source if before is not None and before.journal == self.journal else {},
             host=bounds.text(self.header.host, 200),

@@ -71,6 +71,7 @@ def start_message(claimed: Claim) -> Start:
         run=str(run.pk),
         attempt=claimed.attempt.number,
         goes_on=goes_on,
+        reruns=deployment is not None and deployment.crash_retries > 0,
         journal=str(claimed.attempt.journal),
         entrypoint=entrypoint if is_rooted(source) else absolute_entrypoint(entrypoint, directory),
         flow=run.flow.name,

@@ -330,7 +330,6 @@ class CrashCause(models.TextChoices):
 class Outliving(models.TextChoices):
     """By whom an attempt that goes on without its worker may be taken over."""
 
-    NOBODY = "", "Nobody: it ends with its worker"
     HOST = "host", "Workers on its machine"
     ANY = "any", "Any worker"
 
@@ -363,8 +362,9 @@ class Attempt(models.Model):
     )
     peak_memory_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     cpu_seconds = models.FloatField(null=True, blank=True)
+    # Null where it ends with its worker: a partial index on a value would not be used with parameters.
     outlives_worker = models.CharField(
-        max_length=8, blank=True, choices=Outliving.choices, default="", db_default="",
+        max_length=8, blank=True, null=True, choices=Outliving.choices,
         help_text="Who may take it over where its worker is gone and it goes on: nobody, workers on its machine, any.",
     )  # fmt: skip
     infrastructure = models.JSONField(
@@ -378,7 +378,9 @@ class Attempt(models.Model):
             models.Index(fields=["journal"], name="attempt_journal"),
             # what goes on without its worker and is to be taken over
             models.Index(
-                fields=["worker"], name="attempt_outlives", condition=Q(end_time__isnull=True) & ~Q(outlives_worker="")
+                fields=["worker"],
+                name="attempt_outlives",
+                condition=Q(end_time__isnull=True, outlives_worker__isnull=False),
             ),
         ]
 

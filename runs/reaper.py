@@ -91,7 +91,8 @@ def _went_on(now: datetime, renewal: timedelta) -> bool:
 
 def _lapsed(now: datetime) -> FlowRunQuerySet:
     """Runs whose lease is over; what goes on without its worker is left a while for another one to take over."""
-    outlives = Attempt.objects.filter(flow_run=OuterRef("pk"), number=OuterRef("attempt")).exclude(outlives_worker="")
+    current = Attempt.objects.filter(flow_run=OuterRef("pk"), number=OuterRef("attempt"))
+    outlives = current.filter(outlives_worker__isnull=False)
     waits = Q(Exists(outlives), lease_expires_at__gt=now - TAKE_OVER)
     return FlowRun.objects.filter(lease_expires_at__lt=now).exclude(waits)
 

@@ -50,7 +50,7 @@ def _left(now: datetime) -> QuerySet[Attempt]:
     """Attempts under way that outlive their worker, and whose worker is gone."""
     gone = Q(worker__isnull=True) | Q(worker__stopped_at__isnull=False) | Q(worker__heartbeat_at__lt=now - HEARD_WITHIN)
     current = Attempt.objects.filter(gone, end_time__isnull=True, number=F("flow_run__attempt"))
-    return current.exclude(outlives_worker=Outliving.NOBODY)
+    return current.filter(outlives_worker__isnull=False)
 
 
 some_left: Final = IsAny(_left)

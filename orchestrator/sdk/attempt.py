@@ -32,6 +32,9 @@ from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import load_flow
 
 TIMEOUT_SECONDS: Final = 10.0
+#: Without the server for so long, what would be run again ends. Its lease holds for 20 s at least after the server last
+#: heard of it, and the reaper waits another 30 s for a worker to take it over: the next attempt begins no earlier.
+LIFELINE_SECONDS: Final = 35.0
 STOP_SECONDS: Final = 10.0  #: between the server's order to end and the end
 _WHY_SECONDS: Final = 3.0  # while it is being stopped, there is little time
 _USAGE: Final = 2
@@ -78,6 +81,7 @@ def _run_away(start: Start) -> int:
         os.environ["ORCHESTRATOR_HOME"] = folder
     interrupts.stop_reason = lambda: _stop.reason or _why_stopped(start.run)
     shipper.on_stop = _stop.begin
+    shipper.lifeline_seconds = LIFELINE_SECONDS if start.reruns else None
     capture.echoes = os.environ.get(ECHO_VARIABLE) != "0"
     _execute(start, HostNote(), folder)
     return 1  # never comes here
@@ -91,7 +95,7 @@ class _Stop:
     def begin(self, reason: str) -> None:
         """Raise SIGTERM here, and end the process after the grace whatever it does."""
         self.reason = reason
-        print(f"orchestrator: the server has ended this run: {reason}", file=sys.__stderr__, flush=True)
+        print(f"orchestrator: this run has to end: {reason}", file=sys.__stderr__, flush=True)
         timer = threading.Timer(STOP_SECONDS, os._exit, (128 + signal.SIGKILL,))
         timer.daemon = True
         timer.start()

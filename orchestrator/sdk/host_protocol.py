@@ -31,6 +31,7 @@ class Start(msgspec.Struct, tag_field="op", tag="start", kw_only=True, omit_defa
     env: dict[str, str] = {}
     lease_until: float = 0.0  #: by `boot.boot_seconds`: it must have ended by then unless extended; 0: no such bound
     task_runner: str = ""  #: the one that its deployment chose, by name; empty: the flow's own
+    reruns: bool = False  #: if it crashes it is run again
     goes_on: bool = False  #: it has begun, elsewhere, and its supervisor is gone
     keep: str = ""  #: whose kept process may run it; empty: a process of its own
     infrastructure: Placement | None = None  #: where it executes; None: in a process forked by the host, as it is

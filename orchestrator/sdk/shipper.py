@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from orchestrator._version import __version__
+from orchestrator.sdk.causes import LEASE_LOST
 from orchestrator.sdk.events import Ended, encode
 from orchestrator.sdk.home import Home
 from orchestrator.sdk.reader import (
@@ -44,6 +45,8 @@ _PATIENT_SECONDS: Final = 1.0  # between tries at the end, where facts would be 
 
 #: Called in the shipper's thread, once, with the server's reason why this process's run has to end.
 on_stop: "Callable[[str], None] | None" = None
+#: The same is called when no server was reached for so long: a run that is run again elsewhere must have ended by then.
+lifeline_seconds: float | None = None
 
 
 class NotTaken(Exception):
@@ -113,11 +116,12 @@ class Shipper:
         leftovers_tried = False
         try:
             while True:
-                heartbeat = time.monotonic() - last_contact >= HEARTBEAT_SECONDS
+                asked_at = time.monotonic()
+                heartbeat = asked_at - last_contact >= HEARTBEAT_SECONDS
                 try:
                     if _ship(self._server, self._reader, heartbeat):
-                        last_contact, delay = time.monotonic(), 0.0
-                        self._heed()
+                        last_contact, delay = asked_at, 0.0
+                        self._heed(self._server.stop)
                     if self._reader.ended:
                         self._delete()
                         return
@@ -126,9 +130,12 @@ class Shipper:
                         self._ship_leftovers()
                 except NotTaken as problem:
                     self._complain(problem)
+                    if lifeline_seconds is not None and time.monotonic() - last_contact > lifeline_seconds:
+                        self._heed(LEASE_LOST)
                     if self._ending and (problem.refused or time.monotonic() >= self._give_up_at):
                         return  # there is no time for another try
                     delay = _LONGEST_DELAY_SECONDS if problem.refused else _next_delay(delay)
+                    delay = delay if lifeline_seconds is None else min(delay, lifeline_seconds / 4)
                 if self._ending:
                     time.sleep(min(delay, _PATIENT_SECONDS))
                 else:
@@ -139,11 +146,11 @@ class Shipper:
         except OSError:
             return  # it stays for whoever comes next
 
-    def _heed(self) -> None:
-        """Pass on, once, that the server wants this run to end: nobody else may be there to tell it."""
-        if self._server.stop and on_stop is not None and not (self._has_heeded or self._ending or self._reader.ended):
+    def _heed(self, stop: str) -> None:
+        """Pass on, once, why this run has to end: nobody else may be there to tell it."""
+        if stop and on_stop is not None and not (self._has_heeded or self._ending or self._reader.ended):
             self._has_heeded = True
-            on_stop(self._server.stop)
+            on_stop(stop)
 
     def _delete(self) -> None:
         self._reader.segment.path.unlink(missing_ok=True)

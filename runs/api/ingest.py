@@ -124,7 +124,7 @@ def _keep_alive(journal: str) -> None:
 
     Queries and locks: the runs' rows, locked in the order of their ids as everywhere, and one UPDATE.
     """
-    alone = Q(worker__isnull=True) | ~Q(outlives_worker="")
+    alone = Q(worker__isnull=True) | Q(outlives_worker__isnull=False)
     here = Attempt.objects.filter(alone, journal=journal).exclude(state_type__in=FINAL_TYPES)
     running = FlowRun.objects.exclude(state_type__in=[*FINAL_TYPES, StateType.SCHEDULED])
     with transaction.atomic():

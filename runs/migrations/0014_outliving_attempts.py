@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='attempt',
             name='outlives_worker',
-            field=models.CharField(blank=True, choices=[('', 'Nobody: it ends with its worker'), ('host', 'Workers on its machine'), ('any', 'Any worker')], db_default='', default='', help_text='Who may take it over where its worker is gone and it goes on: nobody, workers on its machine, any.', max_length=8),
+            field=models.CharField(blank=True, choices=[('host', 'Workers on its machine'), ('any', 'Any worker')], help_text='Who may take it over where its worker is gone and it goes on: nobody, workers on its machine, any.', max_length=8, null=True),
         ),
         migrations.AlterField(
             model_name='attempt',
@@ -20,6 +20,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='attempt',
-            index=models.Index(condition=models.Q(('end_time__isnull', True), models.Q(('outlives_worker', ''), _negated=True)), fields=['worker'], name='attempt_outlives'),
+            index=models.Index(condition=models.Q(('end_time__isnull', True), ('outlives_worker__isnull', False)), fields=['worker'], name='attempt_outlives'),
         ),
     ]

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -12,7 +13,7 @@ from flows.models import Flow, WorkQueue
 from orchestrator.sdk.events import AnyFact, FlowRunState, Header, encode
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import StateType
-from runs import claims, reaper, workers
+from runs import claims, reaper, taking_over, workers
 from runs.authentication import run_token
 from runs.clock import database_now
 from runs.launch import start_message
@@ -53,7 +54,7 @@ def claimed(team: Team, make_worker: Callable[..., Worker]) -> Callable[..., tup
         worker = make_worker()
         claim = claims.claim(worker)
         assert claim is not None
-        Attempt.objects.filter(pk=claim.attempt.pk).update(outlives_worker=outlives, state_type="RUNNING")
+        Attempt.objects.filter(pk=claim.attempt.pk).update(outlives_worker=outlives or None, state_type="RUNNING")
         FlowRun.objects.filter(pk=claim.run.pk).update(state_type="RUNNING", state_name="Running")
         claim.attempt.refresh_from_db()
         return worker, claim.attempt
@@ -132,6 +133,17 @@ def test_a_lost_worker_leaves_time_to_take_over_before_the_run_is_given_up(
     assert reaper.reap(now) == 0
     FlowRun.objects.update(lease_expires_at=now - timedelta(seconds=31))
     assert reaper.reap(now) == 1
+
+
+def test_looking_for_them_reads_the_few_that_there_are(claimed: Callable[..., tuple[Worker, Attempt]]) -> None:
+    _, attempt = claimed()
+    now = timezone.now()
+    fields = {"flow_run_id": attempt.flow_run_id, "state_type": "COMPLETED", "created_at": now, "end_time": now}
+    Attempt.objects.bulk_create(Attempt(number=number, outlives_worker="any", **fields) for number in range(2, 3000))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    plan = taking_over._left(now).order_by().values("pk")[:1].explain()
+    assert "attempt_outlives" in plan, plan
 
 
 class Said:

@@ -1,5 +1,6 @@
 """A script with ORCHESTRATOR_API_URL sends its own journal, and nothing is lost or slowed when nobody takes it."""
 
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -190,6 +191,20 @@ def test_living_script_calls_on_the_server_even_if_it_has_nothing_to_say(home: P
     code = "from orchestrator.sdk import shipper\nshipper.HEARTBEAT_SECONDS = 0.2\n" + PRELUDE
     run_python(code + "log('x'); time.sleep(1.5)", home, ORCHESTRATOR_API_URL=receiver.url)
     assert sum(not found for _, found in receiver.posts) >= 3
+
+
+def test_a_run_that_would_run_again_hears_when_its_server_was_silent_for_too_long(home: Path) -> None:
+    code = """
+        import threading
+        from orchestrator.sdk import shipper
+        heard = threading.Event()
+        shipper.lifeline_seconds = 0.3
+        shipper.on_stop = lambda reason: (print(reason), heard.set())
+        log("hello")
+        sys.exit(not heard.wait(20))
+    """
+    done = run_python(PRELUDE + textwrap.dedent(code), home, ORCHESTRATOR_API_URL="http://127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (0, "its worker lost its lease\n")
 
 
 def test_supervised_run_does_not_ship(home: Path, receiver: Receiver) -> None:
