@@ -106,12 +106,12 @@ def record_of(deployment: Deployment | None, of_run: Mapping[str, Any] | None = 
     }  # fmt: skip
 
 
-def outlives_worker(deployment: Deployment | None) -> str:
-    """Return whether a run goes on where its worker is gone (`Infrastructure.outlives_worker`). Reads the block."""
+def outlives_worker(deployment: Deployment | None) -> str | None:
+    """Return who may take over a run that goes on where its worker is gone; None: it ends with it. Reads the block."""
     if deployment is None or (block := deployment.infrastructure) is None:
-        return ""
+        return None
     kind = block_types()[block.type].kind if block.type in block_types() else None
-    return kind.outlives_worker if kind else ""
+    return (kind.outlives_worker or None) if kind else None
 
 
 def placement_of(deployment: Deployment | None, of_run: Mapping[str, Any] | None = None) -> Placement | None:
