@@ -126,8 +126,10 @@ class RunWorker:
             self._claiming.release()
         self._wake.set()
         self._look.set()
-        while not hurry() and (left := deadline - time.monotonic()) > 0 and not self.places.wait_empty(min(left, 0.2)):
-            pass
+        self.calls.drain()
+        while not hurry() and (left := deadline - time.monotonic()) > 0:
+            if self.places.wait_empty(min(left, 0.2)) and not self.calls.is_busy:
+                break
         for occupant in self.places.occupants():
             self._stop_run(occupant, SERVER_STOPPED, STOP_SECONDS, again=True)
         self.places.wait_empty(STOP_SECONDS + 1.0)

@@ -4,6 +4,7 @@ import time
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.utils import timezone
@@ -17,6 +18,9 @@ from runs.calls.signing import CallMessage, seal
 from runs.models import Attempt
 from runs.serving import serving
 
+HEARD_SECONDS: Final = 2.0
+MAX_HEARD: Final = 10_000
+_heard: dict[UUID, tuple[float, bool]] = {}  # by work queue: when it was looked at, and whether somebody listens
 _RETRY: Final = {"max_retries": 2, "interval_start": 0, "interval_step": 0.05, "interval_max": 0.1}
 
 
@@ -51,9 +55,20 @@ def do(exchange: Exchange, attempt: Attempt) -> Answer:
             _broadcast(names, ids, kill=kill)
     if exchange.look:
         answer.missing, answer.unbegun = _missing(names, queue, exchange.look)
-        if not serving(queue, timezone.now()):
-            answer.unheard = queue.name
+    if (exchange.look or exchange.messages) and not _is_heard(queue):
+        answer.unheard = queue.name
     return answer
+
+
+def _is_heard(queue: WorkQueue) -> bool:
+    """Whether a living worker serves a queue that is not paused; looked at every other second (one query)."""
+    now = time.monotonic()
+    known = _heard.get(queue.pk)
+    if known is None or now - known[0] > HEARD_SECONDS:
+        if len(_heard) > MAX_HEARD:
+            _heard.clear()
+        known = _heard[queue.pk] = now, not queue.paused and bool(serving(queue, timezone.now()))
+    return known[1]
 
 
 def queue_of(name: str, attempt: Attempt) -> WorkQueue:

@@ -85,6 +85,7 @@ class Desk:
         self._runs: dict[str, RunOfCalls] = {}
         self._beats: threading.Thread | None = None
         self._look = threading.Event()
+        self._draining = False  # gives back what has not begun, and takes no more
         self._stopped = False
         self._is_told = False
 
@@ -99,8 +100,6 @@ class Desk:
         except ValueError as error:  # Forged, or no base64
             _log.error("A message with task runs is refused: %s.", error)
             return
-        if self._stopped:
-            return  # nobody has claimed them: the flow run's process sends them anew
         try:
             self._claim(message)
         except redis.RedisError as error:
@@ -109,7 +108,7 @@ class Desk:
     def _claim(self, message: CallMessage) -> None:
         names = RunKeys(message.run, message.attempt, message.line)
         age = time.time() - message.sent_at
-        is_stale = not -keys.SKEW_SECONDS < age < keys.MESSAGE_SECONDS + keys.SKEW_SECONDS
+        is_stale = self._draining or not -keys.SKEW_SECONDS < age < keys.MESSAGE_SECONDS + keys.SKEW_SECONDS
         with keys.broker().pipeline(transaction=False) as pipe:
             pipe.set(keys.worker(self._id.decode()), b"1", px=keys.WORKER_MS)
             pipe.exists(names.over)
@@ -123,7 +122,8 @@ class Desk:
             return
         run = self._run_of(names)
         if is_stale:
-            why = _BEHIND.format(name=self.name, seconds=abs(age)) if age < 0 else ""
+            is_ahead = age < -keys.SKEW_SECONDS
+            why = _BEHIND.format(name=self.name, seconds=-age) if is_ahead else ""
             for call in mine:
                 run.way_back.say(RETURNED, call.id, why.encode())
             return
@@ -268,7 +268,7 @@ class Desk:
                 break
             run.processes.add(TaskProcess(run, self._environment, self._directory))
         executing = sum(len(run.bundles) for run in self._runs.values())
-        self._set_open(executing <= self._places and not self._stopped)
+        self._set_open(executing <= self._places and not self._draining)
 
     def _wants_more(self, run: RunOfCalls) -> bool:
         """Whether a process more would be of use: of quick calls, which share messages, no more than processors."""
@@ -327,10 +327,28 @@ class Desk:
 
     # --- the heartbeat
 
+    def drain(self) -> None:
+        """Take no more, and give back what has not begun."""
+        with self._lock:
+            self._draining = True
+            returned = [(run, call) for run in self._runs.values() for call in run.waiting]
+            for run, call in returned:
+                run.waiting.remove(call)
+                self._leave_bundle(call)
+            self._fill()
+        for run, call in returned:
+            run.way_back.say(RETURNED, call.id)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls execute."""
+        with self._lock:
+            return any(run.bundles for run in self._runs.values())
+
     def stop(self) -> None:
         """Take no more, and end what there is: its calls are lost, and tried again as their tasks say."""
         with self._lock:
-            self._stopped = True
+            self._draining = self._stopped = True
             runs = list(self._runs.values())
             for run in runs:
                 for process in run.processes:

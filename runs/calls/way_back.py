@@ -16,7 +16,7 @@ from runs.calls.signing import WorkerKey, said_by
 PIECE_BYTES: Final = 256 * 1024
 ENTRY_BYTES: Final = 512 * 1024  #: of frames in one entry, about
 MAX_WAITING: Final = 4 * 1024 * 1024  #: bytes that wait here; then whoever says more waits
-MAX_ENTRIES: Final = 200  #: in the stream; then it is waited until the flow's process has read some
+MAX_ENTRIES: Final = 96  #: in the stream; then it is waited until the flow's process has read some
 GATHER_SECONDS: Final = 0.004  #: between entries
 _AGAIN_SECONDS: Final = 0.5
 _FULL_SECONDS: Final = 0.02

@@ -88,7 +88,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
         recalled: Of `recall`, what no worker will execute.
         missing: Of `look`, what no worker has, and what does not wait in the broker either, at this moment.
         unbegun: Of those, what a worker had that is gone, and surely had not begun.
-        unheard: The name of the queue, where no worker listens to it; said where something was looked for.
+        unheard: The name of the queue, where no worker listens to it.
     """
 
     recalled: list[str] = []

@@ -23,7 +23,7 @@ from orchestrator.sdk.runs import TaskRun
 if TYPE_CHECKING:
     from orchestrator.sdk.runners.celery_line import Line
 
-MAX_RETURNS: Final = 20  #: how often workers may give a call back before it is Crashed
+MAX_RETURNS: Final = 20  #: how often workers may give a call back for a reason before it is Crashed
 
 
 class CeleryTaskRunner(RemoteTaskRunner):
@@ -96,10 +96,9 @@ class CeleryTaskRunner(RemoteTaskRunner):
 
     def take_back(self, call: CeleryCall, why: str) -> None:
         """Hand a call out anew that a worker gave back before it began."""
-        call.returns += 1
+        call.returns += bool(why)
         if call.returns > MAX_RETURNS:
-            said = f": {why}" if why else ""
-            message = f"Workers gave the task back {call.returns} times before it began{said}"
+            message = f"Workers gave the task back {call.returns} times before it began: {why}"
             call.end(Outcome(error=CrashedRun(message), crashed=True))
         elif not call.is_over:
             self.begin(call)
@@ -108,7 +107,7 @@ class CeleryTaskRunner(RemoteTaskRunner):
 class CeleryCall(RemoteCall):
     """An attempt that a Celery worker executes."""
 
-    __slots__ = ("_runner", "at", "hands", "is_taken", "pieces", "returns", "sent_id", "worker")
+    __slots__ = ("_runner", "at", "hands", "is_taken", "pieces", "returns", "sent_id", "size", "worker")
 
     def __init__(self, run: TaskRun, runner: CeleryTaskRunner) -> None:
         super().__init__(run)
@@ -116,6 +115,7 @@ class CeleryCall(RemoteCall):
         self.hands = 0  #: how often it was handed out
         self.returns = 0  #: how often workers gave it back
         self.sent_id = ""  #: of the last handing out; empty: it waits in this process
+        self.size = 0  #: bytes of its payload, when it was handed out last
         self.is_taken = False  #: whether a worker has claimed it
         self.worker = ""
         self.at = 0.0  #: when something was last heard of it, by time.monotonic

@@ -50,7 +50,9 @@ from orchestrator.sdk.runners.celery_pace import Pace
 if TYPE_CHECKING:
     from orchestrator.sdk.runners.celery import CeleryCall, CeleryTaskRunner
 
-WINDOW: Final = 1_000  #: calls that may wait in the broker for a worker
+WINDOW: Final = 1_000  #: calls that may wait in the broker for a worker …
+WINDOW_BYTES: Final = 16 * 1024 * 1024  #: … and bytes of their payloads
+WINDOW_UNHEARD: Final = 16  #: calls, while no worker listens
 ACK_ENTRIES: Final = 32  #: of the stream, after which the server is told that it may forget them
 LOOK_SECONDS: Final = 2.0  #: between looks for calls …
 QUIET_SECONDS: Final = 4.0  #: … of which nothing was heard for so long
@@ -73,7 +75,8 @@ class Line:
         self._condition = threading.Condition()
         self._waiting: deque[CeleryCall] = deque()
         self._out: dict[str, CeleryCall] = {}
-        self._untaken = 0
+        self._untaken = self._untaken_bytes = 0
+        self._window = WINDOW
         self._recall: list[str] = []
         self._stop: list[str] = []
         self._kill: list[str] = []
@@ -177,7 +180,7 @@ class Line:
             held back for a moment.
         """
         size = 0
-        while self._waiting and self._untaken < WINDOW and size < MAX_BODY // 2:
+        while self._has_room() and size < MAX_BODY // 2:
             first = self._waiting[0]
             if first.is_over:
                 self._waiting.popleft()
@@ -196,6 +199,9 @@ class Line:
             exchange.messages.append(message)
             size += weight
         return b"", False
+
+    def _has_room(self) -> bool:
+        return bool(self._waiting) and self._untaken < self._window and self._untaken_bytes < WINDOW_BYTES
 
     def _message(self, task: str, room: int) -> tuple[list[SentCall], int]:
         """Take calls of a task for one message. Returns them, and their bytes."""
@@ -216,8 +222,10 @@ class Line:
         call.hands += 1
         call.sent_id = f"{call.id}.{call.hands}"
         call.at = time.monotonic()
+        call.size = len(payload)
         self._out[call.sent_id] = call
         self._untaken += 1
+        self._untaken_bytes += len(payload)
         if len(payload) <= MAX_MESSAGE:
             return SentCall(call.sent_id, payload)
         return SentCall(call.sent_id, b"", -(-len(payload) // PART), hashlib.sha256(payload).digest())
@@ -274,6 +282,8 @@ class Line:
         if answer.unheard:
             self._say_unheard(answer.unheard)
         with self._condition:
+            if exchange.messages or exchange.look:
+                self._window = WINDOW_UNHEARD if answer.unheard else WINDOW
             recalled = [call for sent_id in answer.recalled if (call := self._drop(sent_id)) is not None]
             now = time.monotonic()
             missing = {sent_id: self._missing.get(sent_id, now) for sent_id in answer.missing}
@@ -302,9 +312,14 @@ class Line:
         call = self._out.pop(sent_id, None)
         self._missing.pop(sent_id, None)
         if call is not None and not call.is_taken:
-            self._untaken -= 1
-            self._condition.notify()
+            self._leave_window(call)
         return call
+
+    def _leave_window(self, call: CeleryCall) -> None:
+        """Note that a call waits in the broker no more. Holds the condition."""
+        self._untaken -= 1
+        self._untaken_bytes -= call.size
+        self._condition.notify()
 
     # --- in
 
@@ -373,9 +388,8 @@ class Line:
             case _ if kind == TAKEN:
                 with self._condition:
                     if not call.is_taken:
+                        self._leave_window(call)
                         call.is_taken, call.worker = True, body.decode()
-                        self._untaken -= 1
-                        self._condition.notify()
             case _ if kind == RETURNED:
                 with self._condition:
                     self._drop(about)

@@ -7,6 +7,7 @@ judged by those that came back; of a task of which none has come back yet, a few
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from orchestrator.sdk.runners.call_wire import MAX_CALLS
@@ -31,15 +32,16 @@ class _Task:
 class Pace:
     """What is known of the tasks of a flow run. Not locked: its owner does that."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._tasks: dict[str, _Task] = {}
+        self._clock = clock
 
     def room(self, task: str) -> int:
         """Return how many calls of a task may go in the next message; 0: wait a moment."""
         known = self._tasks.setdefault(task, _Task())
         if known.seconds is not None:
             return max(1, min(MAX_CALLS, int(MESSAGE_SECONDS / max(known.seconds, 1e-6))))
-        now = time.monotonic()
+        now = self._clock()
         if known.sent < AHEAD:
             known.sent += 1
             known.sent_at = known.sent_at or now
@@ -51,7 +53,7 @@ class Pace:
         """Note that a call executes."""
         known = self._tasks.get(task)
         if known is not None and not known.begun_at:
-            known.begun_at = time.monotonic()
+            known.begun_at = self._clock()
 
     def took(self, task: str, seconds: float) -> None:
         """Note for how long a call executed; one that took long counts at once."""
