@@ -3,6 +3,8 @@
 The run host, its supervisor and the attempt are the real ones; containers run on a real engine.
 """
 
+import os
+import pwd
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -85,15 +87,17 @@ class Kind:
         placement: Where attempts execute.
         left: Returns the names of what attempts left there.
         is_away: Whether they ship their own facts.
+        outlives: Whether they go on without their worker.
     """
 
     name: str
     placement: Placement
     left: Callable[[], list[str]] = field(default=list)
     is_away: bool = False
+    outlives: bool = False
 
 
-@pytest.fixture(params=["process", "python", "docker", "kubernetes"])
+@pytest.fixture(params=["process", "python", "user", "docker", "kubernetes"])
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
     """Each kind in turn."""
     name = request.param
@@ -103,13 +107,16 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
             "image": IMAGE, "volumes": [*volumes(), f"{tmp_path}:{tmp_path}"], "networks": ["host"],
             "python": python(), "engine": engine.url,
         }  # fmt: skip
-        return Kind(name, Placement(kind=name, block="prod", settings=settings), lambda: containers(engine), True)
+        return Kind(name, Placement(kind=name, block="prod", settings=settings), lambda: containers(engine), True, True)
     if name == "kubernetes":
         cluster: FakeCluster = request.getfixturevalue("cluster")
         settings = {"image": "etl:7", "python": sys.executable, "kubeconfig": "test", "keep_finished_seconds": 0}
         credentials = {"kubeconfig": {"kubeconfig": cluster.kubeconfig}}
         placement = Placement(kind=name, block="prod", settings=settings, credentials=credentials)
-        return Kind(name, placement, lambda: [name for _, _, name in list(cluster.objects)], True)
+        return Kind(name, placement, lambda: [name for _, _, name in list(cluster.objects)], True, True)
+    if name == "user":  # this one, as others can hardly read what is installed here: see test_users
+        settings = {"user": pwd.getpwuid(os.geteuid()).pw_name}
+        return Kind(name, Placement(kind="process", block="prod", settings=settings), is_away=True)
     settings = {"python": sys.executable} if name == "python" else {}
     return Kind(name, Placement(kind="process", block="prod", settings=settings))
 
@@ -257,7 +264,9 @@ def test_without_its_worker_a_run_ends_or_goes_on_until_the_next_one_follows_it(
     attempt = Attempt(host, kind, server, "goes_on", folder=str(tmp_path))
     attempt.up()
     host.close()
-    if not kind.is_away:
+    if not kind.outlives:
+        if kind.is_away:
+            server.wait_for(attempt.start, lambda facts: isinstance(facts[-1], Ended))
         assert attempt.exited.message == WORKER_GONE
         return
     assert name_of(attempt.start.run, 1) in kind.left()
@@ -277,7 +286,7 @@ def test_without_its_worker_a_run_ends_or_goes_on_until_the_next_one_follows_it(
 
 
 def test_what_has_begun_is_never_begun_again(host: Host, kind: Kind, server: AttemptServer) -> None:
-    if not kind.is_away:
+    if not kind.outlives:
         pytest.skip("it ends with its worker")
     attempt = Attempt.__new__(Attempt)
     attempt.host, attempt.kind, attempt.server = host, kind, server
@@ -295,7 +304,7 @@ def test_what_has_begun_is_never_begun_again(host: Host, kind: Kind, server: Att
 
 
 def test_a_run_whose_worker_is_gone_ends_when_the_server_says_so(host: Host, kind: Kind, server: AttemptServer) -> None:
-    if not kind.is_away:
+    if not kind.outlives:
         pytest.skip("it ends with its worker")
     attempt = Attempt(host, kind, server, "waits")
     attempt.up()

@@ -14,10 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from itertools import islice
+from typing import IO, Annotated, Any, Final
 
 import msgspec
 
+from orchestrator.sdk.home import ECHO_VARIABLE
 from orchestrator.sdk.host_exits import Exit, describe, reap, signal_group
 from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
 from orchestrator.sdk.infrastructure.limits import MEGABYTE, Limits
@@ -150,12 +152,17 @@ class Process(Infrastructure[ProcessSettings]):
         with self._lock:
             if self._is_stopped:
                 return Ended(message=launch.stop_reason())
-            pid = self._pid = self._start(launch, account)
+            process = self._start(launch, account)
+            pid = self._pid = process.pid
+        assert process.stdout is not None
+        telling = threading.Thread(target=_tell, args=(process.stdout, launch), daemon=True)
+        telling.start()
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with self._lock:  # from here on the number may be another process's
             self._pid = 0
             ended = reap(pid)
         assert ended is not None
+        telling.join(_LAST_LINES_SECONDS)
         message = self.limits.explain(ended.signal) or describe(ended.exit_code, ended.signal)
         return Ended(ended.exit_code, ended.signal, message, peak=ended.peak, cpu_seconds=ended.cpu_seconds)
 
@@ -172,7 +179,7 @@ class Process(Infrastructure[ProcessSettings]):
             if self._pid:
                 signal_group(self._pid, number)
 
-    def _start(self, launch: Launch, account: pwd.struct_passwd) -> int:
+    def _start(self, launch: Launch, account: pwd.struct_passwd) -> subprocess.Popen[bytes]:
         limits, supervisor = self.limits, os.getpid()
 
         def prepare() -> None:
@@ -186,6 +193,8 @@ class Process(Infrastructure[ProcessSettings]):
                 env=_environment(launch, account, self.settings.environment),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 user=account.pw_uid,
                 group=account.pw_gid,
                 extra_groups=os.getgrouplist(account.pw_name, account.pw_gid),
@@ -198,7 +207,15 @@ class Process(Infrastructure[ProcessSettings]):
                 f"Block {self.block!r}: {python} cannot be started as user {account.pw_name!r}: {reason}."
             ) from None
         process.returncode = 0  # it is waited for by its number
-        return process.pid
+        return process
+
+
+def _tell(output: IO[bytes], launch: Launch) -> None:
+    """Add to the run's log what is printed past the engine, which records the rest itself: at most so many lines."""
+    for line in islice(output, _MAX_LINES):
+        launch.tell(line[:_MAX_LINE_BYTES].decode(errors="replace").rstrip())
+    while output.read(_MAX_LINE_BYTES):  # the process must not stand still for want of a reader
+        pass
 
 
 def _account(user: str, block: str) -> pwd.struct_passwd:
@@ -218,7 +235,10 @@ def _environment(launch: Launch, account: pwd.struct_passwd, more: Mapping[str, 
     """Return what the user's process sees: of the worker's environment only what says how the machine is set up."""
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
     own = {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
-    return {**kept, **own, **more, **launch.environment}
+    return {**kept, **own, **more, ECHO_VARIABLE: "0", **launch.environment}
 
 
+_LAST_LINES_SECONDS: Final = 2.0  # for what it printed last; a process that it left behind may hold the pipe open
+_MAX_LINES: Final = 10_000
+_MAX_LINE_BYTES: Final = 65_536
 _KEPT: Final = frozenset({"PATH", "LANG", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "ORCHESTRATOR_TASK_RUNNER"})
