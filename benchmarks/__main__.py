@@ -14,6 +14,7 @@ from benchmarks import (
     acquiring,
     celery_tasks,
     dispatch,
+    launching,
     notifications,
     pages,
     parts,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = (
     | celery_tasks.BENCHMARKS
     | served.BENCHMARKS
     | dispatch.BENCHMARKS
+    | launching.BENCHMARKS
     | slots.BENCHMARKS
     | acquiring.BENCHMARKS
     | notifications.BENCHMARKS

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+import msgspec
 from django.core.exceptions import ValidationError
 
 from flows.block_types import block_types
 from flows.models import IN_WORKER, PROCESS, Block, Deployment, slug_of
 from orchestrator.encryption import Unreadable
-from orchestrator.sdk.infrastructure.base import Placement
+from orchestrator.sdk.infrastructure.base import InfrastructureError, Placement
 from teams import audit
 from teams.models import Team, User
 
@@ -156,6 +157,21 @@ def _placement(block: Block, name: str, values: dict[str, Any]) -> Placement:
     except Unreadable as error:
         problem = f"Block {name!r}: {error}"
     return Placement(kind=block.type, block=name, settings=values, credentials=credentials, problem=problem)
+
+
+def preview_of(block: Block) -> dict[str, Any] | None:
+    """Return what an engine is sent for a run by this block, without secrets; None where its type has no such thing."""
+    kind = block_types()[block.type].kind if block.type in block_types() else None
+    if kind is None:
+        return None
+    try:
+        return kind(msgspec.convert(block.values, kind.Settings), block.name).preview()
+    except (
+        msgspec.ValidationError,
+        ValueError,
+        InfrastructureError,
+    ):  # stored by another version; a run says what is wrong
+        return None
 
 
 def secrets_of(block: Block) -> dict[str, Any]:

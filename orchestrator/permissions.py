@@ -274,6 +274,7 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-block-list": {"GET": SIGNED_IN, "POST": ADMIN_IN},
     "api-block-detail": {"GET": SEE, "PATCH": ADMIN, "DELETE": ADMIN},
     "api-block-deployments": _verb(EDIT),
+    "api-block-preview": _look(SEE),
     # A worker is given the code and parameters of every run it claims, and reports for them: as who edits deployments.
     "api-worker-list": {"GET": SIGNED_IN, "POST": EDIT_IN},
     "api-worker-detail": _look(SEE),

@@ -1,5 +1,6 @@
 """`orchestrator block`."""
 
+import json
 from typing import Any
 
 import click
@@ -194,6 +195,22 @@ def change(
         emit_json(changed)
     else:
         click.echo(f"Changed block '{changed['name']}': {_words(changed)}.")
+
+
+@block.command()
+@NAME
+def preview(name: str) -> None:
+    """Print what an engine is sent for a run: a Kubernetes Job's manifest, as JSON.
+
+    \b
+      orchestrator block preview jobs | kubectl apply --dry-run=server -f -
+    """
+    api = connect()
+    found = find_named(api, PATH, "block", name)
+    said = api.get(f"{PATH}{found['id']}/preview/")
+    if said is None:
+        raise click.ClickException(f"A {found['type']} block sends no engine a manifest.")
+    click.echo(json.dumps(said, indent=2))
 
 
 @block.command()

@@ -134,14 +134,20 @@ def _used(run: dict[str, Any]) -> list[tuple[str, Cell | str]]:
     if attempt is None:
         return []
     cause, peak, seconds = attempt["cause"], attempt["peak_memory_bytes"], attempt["cpu_seconds"]
-    code = attempt["source"]
+    code, block = attempt["source"], attempt["infrastructure"]
     version = f", version {code['version']}" if code.get("version") else ""
     return [
         ("code", f"{source_words(code)}{version}" if code else ""),
+        ("executed in", _block_words(block) if block else ""),
         ("cause", CAUSES.get(cause, cause)),
         ("memory", f"{size(peak)} at most" if peak else ""),
         ("processor", duration(seconds) if seconds else ""),
     ]
+
+
+def _block_words(block: dict[str, Any]) -> str:
+    values = ", ".join(f"{name}={value(one)}" for name, one in block["values"].items())
+    return f"{block['block']} ({block['type']}, version {block['version']}){f' with {values}' if values else ''}"
 
 
 @flow_run.command()

@@ -36,6 +36,11 @@ class BlockCalls(Calling):
         said = {"deployments": [str(self._deployment(one)) for one in deployments]}
         return read(Block, self.calls.post(f"blocks/{block}/deployments/", said))
 
+    def preview_block(self, block: Id) -> dict[str, Any] | None:
+        """Return what an engine is sent for a run, such as a Job's manifest; None for types that send nothing so."""
+        found = self.calls.get(f"blocks/{block}/preview/")
+        return None if found is None else read(dict[str, Any], found)
+
     def delete_block(self, block: Id) -> None:
         """Delete a block that nothing uses."""
         self.calls.delete(f"blocks/{block}/")

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from flows import block_actions
 from flows.block_types import block_types
+from flows.infrastructure import preview_of
 from flows.models import Block, Deployment, slug_of
 from orchestrator.api_views import ApiView, ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
@@ -188,6 +189,12 @@ class BlockViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSet)
             for one in sorted(found, key=lambda one: one.pk):
                 actions.update_deployment(one, infrastructure=block, user=request.user)
         return self._shown(pk)
+
+    @extend_schema(summary="Preview what an engine is sent for a run by a block", responses=dict, filters=False)
+    @action(detail=True, pagination_class=None)
+    def preview(self, request: Request, pk: UUID) -> Response:
+        """A Kubernetes Job's manifest; `null` for types that send nothing of the sort. It holds no secret."""
+        return Response(preview_of(self.get_object()))
 
     def _shown(self, pk: UUID, code: int = status.HTTP_200_OK) -> Response:
         self.kwargs["pk"] = pk

@@ -1,5 +1,6 @@
 """Blocks: the list, one with the deployments that execute there, and the forms that make, change and delete them."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from django.views.decorators.http import require_POST
 
 from flows import block_actions
 from flows.block_types import BlockType, block_types
+from flows.infrastructure import preview_of
 from flows.models import Block, Deployment
 from runs import actions
 from runs.presentation import several
@@ -77,6 +79,7 @@ def show(request: HttpRequest, block_id: UUID) -> HttpResponse:
         "values": _shown_values(block, kind),
         "used_by": list(users[:MAX_DEPLOYMENTS]),
         "others": list(others[:MAX_DEPLOYMENTS]) if kind and kind.is_infrastructure else [],
+        "preview": json.dumps(preview, indent=2) if (preview := preview_of(block)) else "",
         "named_by": [] if kind and kind.is_infrastructure else block_actions.blocks_naming(block),
     }
     return render(request, "flows/block.html", context)

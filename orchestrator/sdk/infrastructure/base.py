@@ -134,6 +134,10 @@ class Infrastructure(ABC, Generic[S]):
         """Return what is wrong with settings whose fields are valid each by itself: sentences by field."""
         return {}
 
+    def preview(self) -> dict[str, Any] | None:
+        """Return what an engine is sent for a run, without secrets; None for a kind that sends nothing of the sort."""
+        return None
+
     @property
     def is_supervised(self) -> bool:
         """Whether an attempt executes elsewhere, by `run`; else it is forked, or executed, by its run host."""
