@@ -34,7 +34,7 @@ from teams.rights import Level, require
 # Fields that a declaration and a person may both set, compared as a whole.
 SHARED = (
     "description", "entrypoint", "directory", "version", "tags", "queue", "infrastructure", "infrastructure_overrides",
-    "crash_retries", "task_runner", *time_limits.DEFAULTS,
+    "crash_retries", "task_runner", "limit", "collision", *time_limits.DEFAULTS,
 )  # fmt: skip
 MAX_SCHEDULES = 100
 MAX_TAGS = 100
@@ -56,7 +56,7 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
 
     Locks the deployment's row. What is set here stays when the same thing is declared again.
     """
-    allowed = {"name", "parameters", "limit", "collision", *SHARED}
+    allowed = {"name", "parameters", *SHARED}
     if unknown := sorted(set(changes) - allowed):
         raise ValidationError(
             {unknown[0]: f"A deployment has no “{unknown[0]}” to change. It has {', '.join(allowed)}."}
@@ -79,8 +79,7 @@ def update_deployment(deployment: Deployment, *, user: User | None = None, **cha
         check_crash_retries(deployment.crash_retries)
         check_task_runner(deployment.task_runner)
         check_time_limits(deployment)
-        if deployment.collision not in Collision.values:
-            raise ValidationError({"collision": f"Write {' or '.join(Collision.values)}."})
+        check_collision(deployment.collision)
         check_values(deployment)
         _check_name_is_free(deployment)
         deployment.save()
@@ -268,6 +267,12 @@ def check_limit(limit: Any) -> None:
     is_number = isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MAX_LIMIT
     if limit is not None and not is_number:
         raise ValidationError({"limit": f"Write a number from 1 to {MAX_LIMIT:,}, or nothing for no limit."})
+
+
+def check_collision(collision: Any) -> None:
+    """Raise ValidationError (`collision`) for what is none of the two."""
+    if collision not in Collision.values:
+        raise ValidationError({"collision": f"Write {' or '.join(Collision.values)}."})
 
 
 def check_crash_retries(retries: Any) -> None:

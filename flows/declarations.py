@@ -13,7 +13,9 @@ from flows.actions import (
     LENGTHS,
     SHARED,
     as_stored,
+    check_collision,
     check_crash_retries,
+    check_limit,
     check_ready_for_schedules,
     check_task_runner,
     check_texts,
@@ -27,7 +29,7 @@ from flows.actions import (
     with_calendar,
 )
 from flows.infrastructure import checked_overrides, left_open
-from flows.models import DEFAULT_QUEUE, PROCESS, Deployment, Flow, OnOverrun, slug_of
+from flows.models import DEFAULT_QUEUE, PROCESS, Collision, Deployment, Flow, OnOverrun, slug_of
 from flows.parameters import check_parameters, check_schema, unknown_parameters
 from flows.schedules import Spec
 from flows.sources import check_is_stored, checked_source
@@ -39,6 +41,7 @@ Changes = dict[str, list[Any]]
 # By declarations from before there were such fields.
 _ALWAYS_DECLARED = {
     "infrastructure": PROCESS, "infrastructure_overrides": {}, "crash_retries": 0, "task_runner": "",
+    "limit": None, "collision": Collision.WAIT.value,
     **time_limits.DEFAULTS,
 }  # fmt: skip
 
@@ -63,6 +66,9 @@ class Declaration:
         late_after_seconds: A run that has not begun this long after its time is Late; None: the server's setting.
         expected_seconds: How long a run should take at most; None: not watched. `on_overrun`: one of `OnOverrun`.
         deadline_seconds: When a run should have ended, after its time; None: not watched. `on_deadline` as above.
+        limit: How many of its runs may be in progress at once; None: as many as there are places.
+        collision: One of `Collision`: what becomes of one more.
+        project: The name of the file of declarations that it stands in; None: this says nothing of that.
         schedules: None when nothing was said: those that are there stay.
     """
 
@@ -86,6 +92,9 @@ class Declaration:
     on_overrun: str = OnOverrun.NOTHING.value
     deadline_seconds: int | None = None
     on_deadline: str = OnOverrun.NOTHING.value
+    limit: int | None = None
+    collision: str = Collision.WAIT.value
+    project: str | None = None
     schedules: Sequence[Spec] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -96,13 +105,21 @@ class Declaration:
         return {**shared, **own, "tags": list(self.tags), "schedules": schedules}
 
 
-def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[Deployment, Changes]:
+def deploy(
+    *, team: Team, user: User | None, declaration: Declaration, is_trial: bool = False
+) -> tuple[Deployment, Changes]:
     """Make a deployment, or bring it into line with what its author changed.
 
     A three-way comparison: what was declared last, what is declared now, and what is there. A field (each parameter for
     itself, all schedules together) that the author changed since the last time is set; any other keeps what was set in
     the browser meanwhile. Source and parameter schema are always the new ones; parameters that the flow no longer takes
     go.
+
+    Args:
+        team: Whose a new one will be.
+        user: Who deploys.
+        declaration: What is said of it.
+        is_trial: It will be undone: its snapshot need not be stored yet.
 
     Returns:
         The deployment and what changed, `{field: [old, new]}`; `name` is among them (`[None, name]`) when it is new.
@@ -114,7 +131,8 @@ def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[
     """
     declaration = _checked(declaration)
     with transaction.atomic():
-        check_is_stored(team, declaration.source)
+        if not is_trial:
+            check_is_stored(team, declaration.source)
         deployment, is_new = _get_or_make(team, user, declaration)
         before = state_of(deployment)
         declared = {} if is_new else {**_ALWAYS_DECLARED, **deployment.declared}
@@ -188,6 +206,10 @@ def _checked(declaration: Declaration) -> Declaration:
     check_parameters(declaration.parameter_schema, declaration.parameters, partial=True)
     checked_tags(declaration.tags)
     check_crash_retries(declaration.crash_retries)
+    check_limit(declaration.limit)
+    check_collision(declaration.collision)
+    if declaration.project:
+        checked_name("project", declaration.project)
     check_time_limits(declaration)
     return declaration
 
@@ -227,6 +249,8 @@ def _take_fields(deployment: Deployment, declared: dict[str, Any], declaration: 
         )
     deployment.parameter_schema = dict(declaration.parameter_schema)
     deployment.source = dict(declaration.source)
+    if declaration.project is not None:
+        deployment.project = declaration.project
 
 
 def _merged_parameters(deployment: Deployment, declared: Mapping[str, Any], declaration: Declaration) -> dict[str, Any]:

@@ -273,6 +273,10 @@ class Deployment(models.Model):
     source = models.JSONField(
         default=dict, blank=True, db_default=Value({}, JSONField()), help_text="Where its code is; empty: a path."
     )
+    project = models.CharField(
+        max_length=200, blank=True, default="", db_default="",
+        help_text="The name of the file of declarations (orchestrator.toml) that it stands in.",
+    )  # fmt: skip
     code_version = models.PositiveIntegerField(
         default=0, db_default=0, editable=False, help_text="The number of its newest version (`DeploymentVersion`)."
     )
@@ -332,6 +336,8 @@ class Deployment(models.Model):
         permissions: ClassVar = [("run_deployment", "Can run deployment")]
         indexes: ClassVar = [
             # the tick: which time limits there are
+            # `deploy --all`: what is there from a file of declarations
+            models.Index(fields=["team", "project"], name="deployment_project", condition=~models.Q(project="")),
             models.Index(
                 fields=["late_after_seconds"],
                 name="deployment_late_after",

@@ -23,7 +23,7 @@ def state_of(deployment: Deployment) -> dict[str, Any]:
     """What a person sees of a deployment, to tell what a deploy changed (reads its schedules and its queue)."""
     schedules = [spec.as_json() for spec in specs_of(deployment)]
     shared = {name: getattr(deployment, name) for name in SHARED}
-    own = {name: getattr(deployment, name) for name in ("source", "parameters", "parameter_schema")}
+    own = {name: getattr(deployment, name) for name in ("source", "parameters", "parameter_schema", "project")}
     named = {"queue": deployment.queue.name, "infrastructure": deployment.infrastructure_name}
     return {**shared, **own, **named, "schedules": schedules}
 

@@ -244,6 +244,7 @@ API: Final[dict[str, dict[str, Need]]] = {
     "api-flow-list": _look(SIGNED_IN),
     "api-flow-detail": _look(SEE),
     "api-deployment-list": {"GET": SIGNED_IN, "POST": EDIT_IN},
+    "api-deployment-apply": _verb(EDIT_IN),
     "api-deployment-detail": {"GET": SEE, "PATCH": EDIT, "DELETE": EDIT},
     "api-deployment-runs": _verb(RUN),
     "api-deployment-pause": _verb(EDIT),

@@ -285,13 +285,15 @@ def _fresh(run: FlowRun) -> FlowRun:
 
 
 @verb("deployment.deploy", Level.EDIT)
-def deploy(*, team: Team, user: User | None, declaration: Declaration) -> tuple[Deployment, Changes]:
+def deploy(
+    *, team: Team, user: User | None, declaration: Declaration, is_trial: bool = False
+) -> tuple[Deployment, Changes]:
     """Make a deployment or bring it into line with what its author changed (`flows.declarations.deploy`).
 
     Its upcoming runs are made anew where something changed that they carry.
     """
     with transaction.atomic():
-        deployment, changes = declarations.deploy(team=team, user=user, declaration=declaration)
+        deployment, changes = declarations.deploy(team=team, user=user, declaration=declaration, is_trial=is_trial)
         if CARRIED & changes.keys():
             scheduling.reschedule(deployment)
     return deployment, changes

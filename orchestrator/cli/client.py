@@ -25,7 +25,7 @@ class ApiError(click.ClickException):
         ):
             message = f"{field}: {message}"
         super().__init__(message)
-        self.status = status
+        self.status, self.problem = status, problem
 
 
 class Api(Calls):

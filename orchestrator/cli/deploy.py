@@ -1,14 +1,14 @@
 """`orchestrator deploy`: says what a flow is, where it lies and when it runs; the server keeps the rest."""
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import click
 
 from orchestrator.cli.block_values import read_overrides
+from orchestrator.cli.changes import QUIET, report_changes
 from orchestrator.cli.client import Api, connect
+from orchestrator.cli.deploy_all import deploy_all
+from orchestrator.cli.flow_inspection import inspect_flow
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import full_name
 from orchestrator.cli.options import (
@@ -20,20 +20,20 @@ from orchestrator.cli.options import (
     parameter_options,
     read_parameters,
 )
-from orchestrator.cli.output import command, emit_json, note, painted, upcoming, value
-from orchestrator.cli.source_words import source_words
+from orchestrator.cli.output import command, emit_json, painted, upcoming
 from orchestrator.cli.sources import SOURCE_HELP, code_of, root_of
 from orchestrator.cli.specs import complete, spec_options
 from orchestrator.cli.time_limits import time_limit_options, time_limits_of
 from orchestrator.rest import TEAM
-from orchestrator.snapshots.roots import Root
-
-_QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to a person
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("entrypoint", metavar="FILE.py:FLOW")
-@click.option("--name", required=True, metavar="NAME", help="The deployment's own name, e.g. nightly.")
+@click.argument("entrypoint", metavar="FILE.py:FLOW", required=False)
+@click.option("--name", metavar="NAME", help="The deployment's own name, e.g. nightly.")
+@click.option("--all", "every", is_flag=True, help="Instead of one: all that orchestrator.toml declares.")
+@click.option("--prune", is_flag=True, help="With --all: delete what the file declared before and does no more.")
+@click.option("--dry-run", is_flag=True, help="With --all: only show what would change.")
+@click.option("--yes", is_flag=True, help="With --all: do not ask.")
 @spec_options
 @parameter_options
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag for its runs; may be repeated.")
@@ -51,8 +51,12 @@ _QUIET = {"parameter_schema"}  # changes with the code; its size says nothing to
 @click.option("--paused", is_flag=True, help="Make a new one paused: its schedules wait for `deployment resume`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the deployment as JSON.")
 def deploy(
-    entrypoint: str,
-    name: str,
+    entrypoint: str | None,
+    name: str | None,
+    every: bool,
+    prune: bool,
+    dry_run: bool,
+    yes: bool,
     spec: dict[str, Any],
     param: tuple[str, ...],
     params: str,
@@ -81,7 +85,17 @@ def deploy(
     \b
       orchestrator deploy etl.py:etl --name nightly --cron "0 2 * * *" --timezone Europe/Paris
       orchestrator deploy etl.py:etl --name small --param limit=10
+      orchestrator deploy --all
     """
+    if every:
+        if entrypoint or name:
+            raise click.UsageError("--all deploys what orchestrator.toml declares: leave FILE.py:FLOW and --name out.")
+        deploy_all(team=team, prune=prune, yes=yes, dry_run=dry_run, as_json=as_json)
+        return
+    if not entrypoint or not name:
+        raise click.UsageError("Say which flow, and what the deployment is called: FILE.py:FLOW --name NAME; or --all.")
+    if prune or dry_run or yes:
+        raise click.UsageError("--prune, --dry-run and --yes go with --all.")
     if spec and "kind" not in spec:
         raise click.UsageError("Say when: --weekly, --cron, --interval or --rrule; the rest needs one of them.")
     root = root_of(entrypoint) if source_text == "snapshot" else None
@@ -115,38 +129,14 @@ def deploy(
         _report(api, deployment)
 
 
-def inspect_flow(entrypoint: str, root: Root | None = None) -> dict[str, Any]:
-    """Return what `orchestrator.sdk.inspect` says of a flow. What the file prints while it is loaded goes to stderr.
-
-    Args:
-        root: The project that is deployed with it, in which runs will find modules.
-
-    Raises:
-        click.ClickException: It cannot be loaded, or there is no such flow.
-    """
-    arguments = [sys.executable, "-m", "orchestrator.sdk.inspect", entrypoint]
-    arguments += [str(root.folder)] if root is not None and root.only is None else []
-    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
-    try:
-        said = json.loads(done.stdout)
-    except ValueError:
-        raise click.ClickException(f"Loading {entrypoint} ended with exit code {done.returncode}.") from None
-    if error := said.get("error"):
-        if error.get("traceback"):
-            note(error["traceback"].rstrip())
-        raise click.ClickException(error["message"])
-    return dict(said)
-
-
 def _report(api: Api, deployment: dict[str, Any]) -> None:
     changes = deployment["changes"]
     name = painted(deployment["name"], bold=True)
     if "name" in changes:
         click.echo(f"Created deployment {name}.")
-    elif set(changes) - _QUIET:
+    elif set(changes) - QUIET:
         click.echo(f"Updated deployment {name}:")
-        for field, (old, new) in changes.items():
-            _report_change(field, old, new)
+        report_changes(changes)
     elif changes:
         click.echo(f"Updated deployment {name}: its parameters' schema.")
     else:
@@ -155,34 +145,6 @@ def _report(api: Api, deployment: dict[str, Any]) -> None:
         click.echo(f"Kept as set elsewhere: {', '.join(kept)}")
     _report_times(deployment)
     _report_next(api, deployment)
-
-
-def _report_change(field: str, old: Any, new: Any) -> None:
-    """Print what was (-) and what is (+); of parameters and tags only those that differ."""
-    if field in _QUIET:
-        return
-    if field == "parameters":
-        for name in sorted({*old, *new}):
-            if old.get(name) != new.get(name) or (name in old) != (name in new):
-                _removed_added(f"parameters.{name}", old.get(name), new.get(name), name in old, name in new)
-        return
-    if field == "schedules":
-        old, new = (
-            [f"{spec['kind']} {spec['expression']} ({spec['timezone']})" for spec in specs] for specs in (old, new)
-        )
-        old, new = ", ".join(old), ", ".join(new)
-    elif field == "source":
-        old, new = source_words(old), source_words(new)
-    elif field == "tags":
-        old, new = ", ".join(old), ", ".join(new)
-    _removed_added(field, old, new, old not in ("", None), new not in ("", None))
-
-
-def _removed_added(field: str, old: Any, new: Any, had: bool, has: bool) -> None:
-    if had:
-        click.echo(painted(f"  - {field}: {value(old)}", "red"))
-    if has:
-        click.echo(painted(f"  + {field}: {value(new)}", "green"))
 
 
 def _report_times(deployment: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def code_of(api: Api, source: str, root: Root | None, found: dict[str, Any], tea
         return {**code, "source": {"kind": source}}
     if source != "snapshot" or root is None:
         raise click.UsageError(f"--source {source!r} is none; write snapshot, path or image.")
-    hash = store(api, root, _file_of(found["entrypoint"]), team)
+    hash = store(api, root, snapshot_of(api, root, _file_of(found["entrypoint"])), team)
     return {**within_root(found, root), "source": {"kind": "snapshot", "hash": hash}}
 
 
@@ -61,13 +61,25 @@ def within_root(found: dict[str, Any], root: Root) -> dict[str, Any]:
     return {"entrypoint": entrypoint, "directory": "" if directory == "." else directory}
 
 
-def store(api: Api, root: Root, file: Path | None, team: str | None) -> str:
-    """Store a snapshot of a project's folder on the server, say what it is, and return its hash."""
+def store(api: Api, root: Root, collected: Collected, team: str | None) -> str:
+    """Bring a snapshot to the server, say what it is, and return its hash. Raises ClickException."""
     try:
-        collected = collect(root, max_bytes(api), file)
         sent = push(api, collected, team=team, progress=_progress(collected)).sent
     except OrchestratorError as error:
         raise click.ClickException(str(error)) from None
+    _tell(root, collected, sent)
+    return collected.manifest.hash
+
+
+def snapshot_of(api: Api, root: Root, file: Path | None = None) -> Collected:
+    """Take a snapshot of a project's folder, and store nothing. Raises ClickException."""
+    try:
+        return collect(root, max_bytes(api), file)
+    except OrchestratorError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _tell(root: Root, collected: Collected, sent: int) -> None:
     manifest = collected.manifest
     what = f"{len(manifest.entries):,} file{'s' if len(manifest.entries) != 1 else ''}, {in_words(manifest.size)}"
     where = (
@@ -78,7 +90,6 @@ def store(api: Api, root: Root, file: Path | None, team: str | None) -> str:
         names = ", ".join(collected.left_out[:5])
         note(f"Left out: {names}. Secrets are better off elsewhere; !{collected.left_out[0]} in .orchestratorignore "
              "takes it along.")  # fmt: skip
-    return manifest.hash
 
 
 def _progress(collected: Collected) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestrator.client.calling import Calling, Id, read
 from orchestrator.client.results import (
+    AppliedDeployment,
     Backfill,
     Calendar,
     Deployment,
@@ -47,6 +48,14 @@ class DeploymentCalls(Calling):
         """Make a deployment, or bring it up to date as its author declares it: also `schedules`, `parameters`, …"""
         said = {"flow": flow, "name": name, "entrypoint": entrypoint, **fields}
         return read(Deployment, self.calls.post("deployments/", said))
+
+    def apply_deployments(
+        self, project: str, deployments: Sequence[Mapping[str, Any]], *, prune: bool = False, dry_run: bool = False
+    ) -> list[AppliedDeployment]:
+        """Declare all deployments of a project at once; `prune` deletes what is named no more, `dry_run` asks."""
+        said = {"project": project, "deployments": [dict(one) for one in deployments], "prune": prune}
+        answer = self.calls.post("deployments/apply/", {**said, "dry_run": dry_run})
+        return read(list[AppliedDeployment], answer["deployments"])
 
     def run_deployment(
         self,

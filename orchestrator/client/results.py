@@ -63,6 +63,16 @@ class Deployment(Result, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class AppliedDeployment(Result, frozen=True, kw_only=True):
+    """What became of a deployment of a project: create, update, keep, delete or abandon."""
+
+    id: UUID | None
+    name: str
+    action: str
+    changes: dict[str, list[Any]]
+    kept: list[str]
+
+
 class DeploymentVersion(Result, frozen=True, kw_only=True):
     """What a deploy, or a rollback, made of a deployment; `settings` has every field as it was then."""
 

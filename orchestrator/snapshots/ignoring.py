@@ -16,6 +16,8 @@ GIT: Final = ".gitignore"
 OWN: Final = ".orchestratorignore"
 #: Never taken, whatever the files say.
 NEVER: Final = frozenset({".git", ".hg", ".svn", "__pycache__"})
+#: Says what is deployed, and is no code: a schedule that changes in it must not look like changed code everywhere.
+DECLARATIONS: Final = "orchestrator.toml"
 #: Left out unless a file says otherwise; an environment's folder is known by its pyvenv.cfg too.
 DEFAULTS: Final = (
     "*.py[co]", ".venv/", "venv/", "node_modules/", ".tox/", ".nox/", ".eggs/", "*.egg-info/", ".mypy_cache/",
@@ -62,7 +64,7 @@ class Rules:
     def leave_out(self, path: str) -> str:
         """Return what leaves a path out; empty where it is taken. A folder's path ends with `/`."""
         name = path.rstrip("/").rpartition("/")[2]
-        if name in NEVER:
+        if name in NEVER or path == DECLARATIONS:
             return "always"
         if path.endswith("/") and os.path.isfile(self.root / path / "pyvenv.cfg"):
             return "the default (a virtual environment)"

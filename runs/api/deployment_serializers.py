@@ -24,6 +24,7 @@ from orchestrator.sdk.infrastructure.in_worker import InWorker
 from orchestrator.sdk.runners import kinds
 
 NEXT_TIMES = 5
+MAX_APPLIED = 200
 MAX_NEXT_TIMES = 100
 NAME = {"max_length": 200}
 CRASH_RETRIES: Any = {
@@ -39,6 +40,14 @@ TASK_RUNNER: Any = {
     "help_text": "Where submitted tasks of its runs execute, whatever their code says: "
     f"{', '.join(kinds.KINDS)}, or with an argument, as in `processes:4`. Empty: as the code says.",
 }
+LIMIT: Any = {
+    "required": False, "allow_null": True, "min_value": 1, "max_value": MAX_LIMIT,
+    "help_text": "Runs in progress at once.",
+}  # fmt: skip
+COLLISION: Any = {
+    "choices": Collision.choices, "required": False,
+    "help_text": "What becomes of a run that comes while the limit is reached.",
+}  # fmt: skip
 _SECONDS: Any = {"required": False, "allow_null": True, "min_value": 1, "max_value": time_limits.MAX_SECONDS}
 ISOLATION = "An older way to choose the infrastructure: `process`, or `worker` for `in-worker`."
 INFRASTRUCTURE: Any = {
@@ -221,8 +230,8 @@ class DeploymentSerializer(ReadSerializer):
         model = Deployment
         fields = (
             "id", "name", "flow", "paused", "tags", "queue", "schedules", "parameters", "parameter_schema",
-            "entrypoint", "directory", "source", "version", "description", "limit", "collision", "infrastructure",
-            "infrastructure_overrides", "isolation",
+            "entrypoint", "directory", "source", "version", "description", "project", "limit", "collision",
+            "infrastructure", "infrastructure_overrides", "isolation",
             "crash_retries", "task_runner", *time_limits.DEFAULTS, "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
@@ -267,8 +276,39 @@ class DeclarationSerializer(TimeLimitsSerializer):
     isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)
     crash_retries = serializers.IntegerField(**CRASH_RETRIES)
     task_runner = serializers.CharField(**TASK_RUNNER)
+    limit = serializers.IntegerField(**LIMIT)
+    collision = serializers.ChoiceField(**COLLISION)
     paused = serializers.BooleanField(required=False, help_text="Whether a new one starts paused.")
     schedules = SpecSerializer(many=True, required=False, help_text="Left out: those that are there stay.")
+
+
+class ApplySerializer(StrictSerializer):
+    """What a file of declarations says: all of a project's deployments."""
+
+    project = serializers.CharField(**NAME, help_text="By what name deployments of this file are known.")
+    deployments = DeclarationSerializer(many=True, max_length=MAX_APPLIED)
+    prune = serializers.BooleanField(default=False, help_text="Delete those of the project that it names no more.")
+    dry_run = serializers.BooleanField(default=False, help_text="Only say what would change.")
+
+
+class AppliedDeploymentSerializer(serializers.Serializer[Any]):
+    """What became, or would become, of a deployment."""
+
+    id = serializers.UUIDField(allow_null=True, help_text="Null for one that a dry run would make.")
+    name = serializers.CharField(help_text="flow-name/deployment-name")
+    action = serializers.ChoiceField(choices=["create", "update", "keep", "delete", "abandon"], help_text=(
+        "`delete` with `prune`; without it one that is named no more is `abandon`ed: it stays as it is."))  # fmt: skip
+    changes = serializers.DictField(help_text="field → [before, now]")
+    kept = serializers.ListField(
+        child=serializers.CharField(), help_text="Fields that were set elsewhere, and stay so."
+    )
+
+
+class AppliedSerializer(serializers.Serializer[Any]):
+    """What a file of declarations changed, or would change."""
+
+    dry_run = serializers.BooleanField()
+    deployments = AppliedDeploymentSerializer(many=True)
 
 
 class DeclaredDeploymentSerializer(DeploymentSerializer):
@@ -292,14 +332,8 @@ class DeploymentChangesSerializer(TimeLimitsSerializer):
     parameters = serializers.DictField(required=False)
     tags = serializers.ListField(child=serializers.CharField(max_length=200), required=False)
     queue = serializers.CharField(max_length=100, required=False)
-    limit = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, max_value=MAX_LIMIT, help_text="Runs in progress at once."
-    )
-    collision = serializers.ChoiceField(
-        choices=Collision.choices,
-        required=False,
-        help_text="What becomes of a run that comes while the limit is reached.",
-    )
+    limit = serializers.IntegerField(**LIMIT)
+    collision = serializers.ChoiceField(**COLLISION)
     infrastructure = serializers.CharField(**INFRASTRUCTURE)
     infrastructure_overrides = serializers.DictField(**OVERRIDES)
     isolation = serializers.ChoiceField(choices=Isolation.choices, required=False, help_text=ISOLATION)

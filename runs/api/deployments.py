@@ -19,8 +19,10 @@ from flows.year import year_ahead
 from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import StrictSerializer
 from orchestrator.paging import KeysetPagination
-from runs import actions
+from runs import actions, applying
 from runs.api.deployment_serializers import (
+    AppliedSerializer,
+    ApplySerializer,
     BackfillRequestSerializer,
     BackfillSerializer,
     DeclarationSerializer,
@@ -43,7 +45,7 @@ from runs.api.versions import VersionActions
 from runs.api.webhooks import WebhookActions
 from runs.models import Trigger
 from teams.acting import acting_team
-from teams.models import ApiToken
+from teams.models import ApiToken, Team
 
 
 class ByName(KeysetPagination):
@@ -91,13 +93,9 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Versio
         """
         said = _valid(DeclarationSerializer, request.data)
         paused = said.pop("paused", False)
-        if (isolation := said.pop("isolation", None)) is not None:
-            said.setdefault("infrastructure", IN_WORKER if isolation == Isolation.WORKER else PROCESS)
         team = acting_team(request)
         with transaction.atomic():
-            if "schedules" in said:
-                said["schedules"] = [Spec(**stored_fields(one, team, request.user)) for one in said["schedules"]]
-            declaration = Declaration(flow_name=said.pop("flow"), **said)
+            declaration = _declaration(said, team, request.user)
             deployment, changes = actions.deploy(team=team, user=request.user, declaration=declaration)
             is_new = "name" in changes
             if is_new and paused:
@@ -105,6 +103,26 @@ class DeploymentViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Versio
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         kept = set_elsewhere(deployment)
         return Response({**self._shown(deployment), "changes": changes, "kept": kept}, status=code)
+
+    @extend_schema(
+        summary="Declare all deployments of a project at once", request=ApplySerializer, responses=AppliedSerializer
+    )
+    @action(detail=False, methods=["post"], pagination_class=None)
+    def apply(self, request: Request) -> Response:
+        """In one transaction: all of it, or nothing where one cannot be.
+
+        Each is declared as by itself. `deployments` says of each what changed, and of those that an earlier call of the
+        same project named and this one does not.
+        """
+        said = _valid(ApplySerializer, request.data)
+        team, each = acting_team(request), said.pop("deployments")
+        with transaction.atomic():
+            paused = [one.pop("paused", False) for one in each]
+            declarations = [_declaration(one, team, request.user) for one in each]
+            applied = applying.apply(team, declarations, paused, user=request.user, **said)
+            if said["dry_run"]:  # what was made for it too: calendars
+                transaction.set_rollback(True)
+        return Response(AppliedSerializer({"dry_run": said["dry_run"], "deployments": applied}).data)
 
     @extend_schema(summary="Change a deployment", request=DeploymentChangesSerializer, responses=DeploymentSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:
@@ -308,6 +326,15 @@ class ScheduleViewSet(ApiViewSet):
             "year": days,
         }
         return Response(SchedulePreviewSerializer(answer).data)
+
+
+def _declaration(said: dict[str, Any], team: Team, user: Any) -> Declaration:
+    """Return what was said as a declaration; calendars of its schedules are made where they are missing."""
+    if (isolation := said.pop("isolation", None)) is not None:
+        said.setdefault("infrastructure", IN_WORKER if isolation == Isolation.WORKER else PROCESS)
+    if "schedules" in said:
+        said["schedules"] = [Spec(**stored_fields(one, team, user)) for one in said["schedules"]]
+    return Declaration(flow_name=said.pop("flow"), **said)
 
 
 def _valid(kind: type[StrictSerializer], data: Any, **options: Any) -> Any:

@@ -115,7 +115,7 @@ def do_with_blocks(client: Client, deployment: Any) -> None:
 
 def matches(operation: str, call: str) -> bool:
     """Whether a call is one of an operation such as GET /api/flows/{id}/; `/preview/` is no id."""
-    pattern = re.sub(r"\{\w+\}", r"(?!preview/|bulk/|stream/|tags/|export/|limits/)[^/]+", operation)
+    pattern = re.sub(r"\{\w+\}", r"(?!preview/|bulk/|apply/|stream/|tags/|export/|limits/)[^/]+", operation)
     return re.fullmatch(pattern, call) is not None
 
 
@@ -132,6 +132,9 @@ def do_with_deployments(client: Client) -> None:
     assert client.compare_versions(made.id).settings["tags"] == [["a"], ["a", "b"]]
     client.deploy("etl_job", "hourly", "new.py:etl_job", tags=["a", "b"])
     assert client.roll_back_deployment(made.id, 1).settings["entrypoint"] == "etl.py:etl_job"
+    said = {"flow": "etl_job", "name": "hourly", "entrypoint": "new.py:etl_job", "tags": ["c"]}
+    (applied,) = client.apply_deployments("warehouse", [said], dry_run=True)
+    assert (applied.action, applied.changes["tags"][1]) == ("update", ["c"])
     assert client.duplicate_deployment(made.id, "daily").name == "etl_job/daily"
     assert client.pause_deployment(made.id).paused
     assert not client.resume_deployment(made.id).paused
