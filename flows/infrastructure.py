@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from flows.block_types import block_types
 from flows.models import IN_WORKER, PROCESS, Block, Deployment, slug_of
 from orchestrator.encryption import Unreadable
-from orchestrator.sdk.infrastructure.base import InfrastructureError, Placement
+from orchestrator.sdk.infrastructure.base import Placement
 from teams import audit
 from teams.models import Team, User
 
@@ -107,6 +107,30 @@ def record_of(deployment: Deployment | None, of_run: Mapping[str, Any] | None = 
     }  # fmt: skip
 
 
+def preview_of(block: Block, deployment: Deployment | None, run: str, api_url: str) -> dict[str, Any] | None:
+    """Return what a worker would ask an engine for, without secrets; None where a block's kind asks none.
+
+    Args:
+        block: Of infrastructure.
+        deployment: One that executes there, whose overrides count; None: the block alone.
+        run: The id of a run.
+        api_url: The server's address.
+
+    Raises:
+        ValidationError: The block is no infrastructure, the deployment executes elsewhere, or nothing comes of it.
+    """
+    kind = block_types()[block.type].kind if block.type in block_types() else None
+    if kind is None:
+        raise ValidationError(f"The block “{block}” is {block.type}: nothing executes there.")
+    if deployment is not None and deployment.infrastructure_id != block.pk:
+        raise ValidationError({"deployment": f"{deployment} does not execute in the block “{block}”."})
+    values = values_used(deployment) if deployment is not None else dict(block.values)
+    try:
+        return kind(msgspec.convert(values, kind.Settings), block.name).preview(run, api_url)
+    except ValueError as error:
+        raise ValidationError(f"The block “{block}”: {error}") from None
+
+
 def outlives_worker(deployment: Deployment | None) -> str | None:
     """Return who may take over a run that goes on where its worker is gone; None: it ends with it. Reads the block."""
     if deployment is None or (block := deployment.infrastructure) is None:
@@ -157,21 +181,6 @@ def _placement(block: Block, name: str, values: dict[str, Any]) -> Placement:
     except Unreadable as error:
         problem = f"Block {name!r}: {error}"
     return Placement(kind=block.type, block=name, settings=values, credentials=credentials, problem=problem)
-
-
-def preview_of(block: Block) -> dict[str, Any] | None:
-    """Return what an engine is sent for a run by this block, without secrets; None where its type has no such thing."""
-    kind = block_types()[block.type].kind if block.type in block_types() else None
-    if kind is None:
-        return None
-    try:
-        return kind(msgspec.convert(block.values, kind.Settings), block.name).preview()
-    except (
-        msgspec.ValidationError,
-        ValueError,
-        InfrastructureError,
-    ):  # stored by another version; a run says what is wrong
-        return None
 
 
 def secrets_of(block: Block) -> dict[str, Any]:

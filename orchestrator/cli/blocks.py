@@ -1,6 +1,5 @@
 """`orchestrator block`."""
 
-import json
 from typing import Any
 
 import click
@@ -199,22 +198,6 @@ def change(
 
 @block.command()
 @NAME
-def preview(name: str) -> None:
-    """Print what an engine is sent for a run: a Kubernetes Job's manifest, as JSON.
-
-    \b
-      orchestrator block preview jobs | kubectl apply --dry-run=server -f -
-    """
-    api = connect()
-    found = find_named(api, PATH, "block", name)
-    said = api.get(f"{PATH}{found['id']}/preview/")
-    if said is None:
-        raise click.ClickException(f"A {found['type']} block sends no engine a manifest.")
-    click.echo(json.dumps(said, indent=2))
-
-
-@block.command()
-@NAME
 @click.argument("deployments", metavar="DEPLOYMENT...", nargs=-1, required=True)
 @json_option
 def use(name: str, deployments: tuple[str, ...], as_json: bool) -> None:
@@ -231,6 +214,31 @@ def use(name: str, deployments: tuple[str, ...], as_json: bool) -> None:
         emit_json(changed)
     else:
         click.echo(f"{', '.join(one['name'] for one in chosen)}: next runs execute in '{changed['name']}'.")
+
+
+@block.command()
+@NAME
+@click.option("--deployment", metavar="FLOW/DEPLOYMENT", help="One that executes there: with what it overrides.")
+@json_option
+def preview(name: str, deployment: str | None, as_json: bool) -> None:
+    """Show what a worker asks of an engine: the manifest of a Kubernetes Job, or what a container is made of.
+
+    It holds no secret. The run's id in it stands for that of a run.
+
+    \b
+      orchestrator block preview jobs | kubectl apply --dry-run=server -f -
+      orchestrator block preview jobs --deployment etl/nightly --json
+    """
+    api = connect()
+    found = find_named(api, PATH, "block", name)
+    query = {"deployment": find_deployment(api, deployment)["id"]} if deployment else {}
+    said = api.get(f"{PATH}{found['id']}/preview/", **query)
+    if as_json:
+        emit_json(said["preview"])
+    elif said["preview"] is None:
+        click.echo(f"'{found['name']}' is {found['type']}: its runs ask no engine.")
+    else:
+        click.echo(said["yaml"], nl=False)
 
 
 @block.command()

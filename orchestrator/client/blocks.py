@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.client.calling import Calling, Id, read
-from orchestrator.client.results import Block, BlockType
+from orchestrator.client.results import Block, BlockPreview, BlockType
 
 
 class BlockCalls(Calling):
@@ -36,10 +36,10 @@ class BlockCalls(Calling):
         said = {"deployments": [str(self._deployment(one)) for one in deployments]}
         return read(Block, self.calls.post(f"blocks/{block}/deployments/", said))
 
-    def preview_block(self, block: Id) -> dict[str, Any] | None:
-        """Return what an engine is sent for a run, such as a Job's manifest; None for types that send nothing so."""
-        found = self.calls.get(f"blocks/{block}/preview/")
-        return None if found is None else read(dict[str, Any], found)
+    def preview_block(self, block: Id, deployment: Id | None = None) -> BlockPreview:
+        """Return what a worker asks of an engine there, with the overrides of a deployment that executes there."""
+        query = {} if deployment is None else {"deployment": str(self._deployment(deployment))}
+        return read(BlockPreview, self.calls.get(f"blocks/{block}/preview/", **query))
 
     def delete_block(self, block: Id) -> None:
         """Delete a block that nothing uses."""

@@ -339,6 +339,13 @@ class BlockType(Result, frozen=True, kw_only=True):
     schema: dict[str, Any]
 
 
+class BlockPreview(Result, frozen=True, kw_only=True):
+    """What a worker asks of an engine; None where the block's kind asks none. `yaml` is the same, to read."""
+
+    preview: dict[str, Any] | None
+    yaml: str
+
+
 class Block(Result, frozen=True, kw_only=True):
     """Where runs execute, or what a worker needs to do that; secrets are never read back."""
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view, inline_serializer
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -15,12 +15,12 @@ from rest_framework.response import Response
 
 from flows import block_actions
 from flows.block_types import block_types
-from flows.infrastructure import preview_of
 from flows.models import Block, Deployment, slug_of
 from orchestrator.api_views import ApiView, ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
 from orchestrator.paging import KeysetPagination
-from runs import actions
+from runs import actions, bounds
+from runs.block_preview import block_preview
 from teams.acting import acting_team
 
 MAX_DEPLOYMENTS = 1_000
@@ -190,11 +190,28 @@ class BlockViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSet)
                 actions.update_deployment(one, infrastructure=block, user=request.user)
         return self._shown(pk)
 
-    @extend_schema(summary="Preview what an engine is sent for a run by a block", responses=dict, filters=False)
+    @extend_schema(
+        summary="What a worker asks of an engine",
+        description="The Job's manifest of a Kubernetes block, what a container is made of for a Docker block; null for"
+        " kinds that ask no engine. As JSON and, to read, as YAML. It holds no secret.",
+        parameters=[OpenApiParameter("deployment", UUID, description="One that executes there: with its overrides.")],
+        responses=inline_serializer(
+            "BlockPreview",
+            {"preview": serializers.DictField(allow_null=True), "yaml": serializers.CharField(allow_blank=True)},
+        ),
+        filters=False,
+    )
     @action(detail=True, pagination_class=None)
     def preview(self, request: Request, pk: UUID) -> Response:
-        """A Kubernetes Job's manifest; `null` for types that send nothing of the sort. It holds no secret."""
-        return Response(preview_of(self.get_object()))
+        """Of a run that is not there."""
+        deployment = None
+        if asked := request.query_params.get("deployment"):
+            visible = Deployment.objects.visible_to(request.user).select_related("infrastructure", "flow")
+            deployment = visible.filter(pk=bounds.uuid_hex(asked) or None).first()
+            if deployment is None:
+                raise ValidationError({"deployment": [f"There is no deployment {asked[:100]}."]})
+        preview = block_preview(self.get_object(), deployment)
+        return Response({"preview": preview.value, "yaml": preview.yaml})
 
     def _shown(self, pk: UUID, code: int = status.HTTP_200_OK) -> Response:
         self.kwargs["pk"] = pk

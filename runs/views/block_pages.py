@@ -1,6 +1,5 @@
 """Blocks: the list, one with the deployments that execute there, and the forms that make, change and delete them."""
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +14,9 @@ from django.views.decorators.http import require_POST
 
 from flows import block_actions
 from flows.block_types import BlockType, block_types
-from flows.infrastructure import preview_of
 from flows.models import Block, Deployment
 from runs import actions
+from runs.block_preview import Preview, block_preview
 from runs.presentation import several
 from runs.views.block_form import VALUE, form_fields, read_block
 from runs.views.deployment_forms import messages_of
@@ -77,12 +76,22 @@ def show(request: HttpRequest, block_id: UUID) -> HttpResponse:
         "row": block,
         "kind": kind,
         "values": _shown_values(block, kind),
+        "preview": _preview(block, kind),
         "used_by": list(users[:MAX_DEPLOYMENTS]),
         "others": list(others[:MAX_DEPLOYMENTS]) if kind and kind.is_infrastructure else [],
-        "preview": json.dumps(preview, indent=2) if (preview := preview_of(block)) else "",
         "named_by": [] if kind and kind.is_infrastructure else block_actions.blocks_naming(block),
     }
     return render(request, "flows/block.html", context)
+
+
+def _preview(block: Block, kind: BlockType | None) -> Preview | None:
+    """What a worker asks of an engine; None where it asks none, or nothing comes of the block."""
+    if kind is None or not kind.is_infrastructure:
+        return None
+    try:
+        return block_preview(block)
+    except ValidationError:  # its type wants more by now than when it was saved; its runs say so
+        return None
 
 
 @login_required

@@ -105,8 +105,8 @@ def do_with_blocks(client: Client, deployment: Any) -> None:
     assert client.get_block(block.id) == block
     assert [one.name for one in client.list_blocks(name="little")] == ["little"]
     assert client.change_block(block.id, values={"memory_mb": 300}).values == {"memory_mb": 300}
-    assert client.preview_block(block.id) is None
     assert client.use_block(block.id, [deployment]).deployments == 1
+    assert client.preview_block(block.id, deployment).preview is None
     run = client.run_deployment(deployment, infrastructure_overrides={"memory_mb": 400})
     assert run.deployment == "etl_job/hourly"
     assert client.change_deployment(deployment, infrastructure="process").infrastructure == "process"

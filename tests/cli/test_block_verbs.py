@@ -64,3 +64,17 @@ def test_deployments_execute_there(local: Cli, tmp_path: Path) -> None:
     local("deploy", f"{script}:etl", "--name", "hourly", "--infra", "small", "--infra-override", "memory_mb=300")
     assert local.json("deployment", "inspect", "etl/hourly")["infrastructure_overrides"] == {"memory_mb": 300}
     assert "no block" in local("deployment", "set", "etl/nightly", "--infra", "smal", code=1).stderr
+
+
+def test_what_a_worker_asks_of_an_engine_is_shown(local: Cli) -> None:
+    local("block", "create", "kubernetes", "jobs", "--image", "etl:7", "--memory-limit", "1Gi")
+    shown = local("block", "preview", "jobs").stdout
+    assert shown.startswith("apiVersion: batch/v1\nkind: Job\n")
+    assert "memory: 1Gi" in shown
+    assert "secretKeyRef" in shown
+    manifest = local.json("block", "preview", "jobs")
+    assert manifest["spec"]["template"]["spec"]["containers"][0]["image"] == "etl:7"
+    local("block", "create", "docker", "prod", "--image", "etl:7", "--volumes", "/data:/data:ro")
+    assert local.json("block", "preview", "prod")["volumes"] == ["/data:/data:ro"]
+    local("block", "create", "process", "small", "--memory-mb", "512")
+    assert "ask no engine" in local("block", "preview", "small").stdout

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 from flows import block_actions
 from flows.block_types import block_types
-from flows.infrastructure import infrastructure_named, placement_again, placement_of, record_of
+from flows.infrastructure import infrastructure_named, placement_again, placement_of, preview_of, record_of
 from flows.models import Block, Deployment, Flow, WorkQueue
 from orchestrator.encryption import Secret
 from runs import actions
@@ -216,3 +216,20 @@ def test_a_secret_that_cannot_be_read_is_said_to_the_worker(
     placement = placement_of(deployment)
     assert placement is not None
     assert "stored under another secret key" in placement.problem
+
+
+def test_a_preview_counts_what_a_deployment_overrides_and_names_what_is_wrong(
+    team: Team, deployment: Deployment, small: Block
+) -> None:
+    jobs = block_actions.create_block(team, type="kubernetes", name="jobs", values={"image": "etl:7"})
+    with pytest.raises(ValidationError, match="does not execute in the block"):
+        preview_of(jobs, deployment, "run", "http://server:4200")
+    deployment.infrastructure, deployment.infrastructure_overrides = jobs, {"memory_limit": "2Gi"}
+    shown = preview_of(jobs, deployment, "run", "http://server:4200")
+    assert shown is not None
+    (container,) = shown["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"limits": {"memory": "2Gi"}}
+    assert preview_of(small, None, "run", "http://server:4200") is None
+    jobs.values = {}
+    with pytest.raises(ValidationError, match="There is no image"):
+        preview_of(jobs, None, "run", "http://server:4200")

@@ -110,3 +110,12 @@ def test_a_deployments_form_offers_what_its_block_opens(reader: Client, team: Te
     reader.post(address, form)
     one.refresh_from_db()
     assert one.infrastructure_overrides == {}
+
+
+def test_the_manifest_of_a_kubernetes_block_is_shown_on_its_page(reader: Client, team: Team) -> None:
+    block = block_actions.create_block(team, type="kubernetes", name="jobs", values={"image": "etl:7"})
+    page = reader.get(f"/blocks/{block.id}/").content.decode()
+    assert "What a worker asks for" in page
+    assert "image: etl:7" in page
+    small = block_actions.create_block(team, type="process", name="small", values={})
+    assert "What a worker asks for" not in reader.get(f"/blocks/{small.id}/").content.decode()

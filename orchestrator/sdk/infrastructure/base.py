@@ -134,8 +134,16 @@ class Infrastructure(ABC, Generic[S]):
         """Return what is wrong with settings whose fields are valid each by itself: sentences by field."""
         return {}
 
-    def preview(self) -> dict[str, Any] | None:
-        """Return what an engine is sent for a run, without secrets; None for a kind that sends nothing of the sort."""
+    def preview(self, run: str, api_url: str) -> dict[str, Any] | None:
+        """Return what is asked of an engine for an attempt, without secrets; None where nothing is.
+
+        Args:
+            run: The id of a run, which it will name.
+            api_url: The server's address as a worker has it.
+
+        Raises:
+            ValueError: These settings make nothing of the kind.
+        """
         return None
 
     @property

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -142,6 +143,12 @@ class Docker(Infrastructure[DockerSettings]):
             errors["networks"] = "host and none stand alone."
         return errors
 
+    def preview(self, run: str, api_url: str) -> dict[str, Any]:
+        """Return what a run's container is made of, on an engine that calls its machine as Docker does."""
+        environment = {"ORCHESTRATOR_API_URL": api_url, "ORCHESTRATOR_RUN_ID": run, "ORCHESTRATOR_ATTEMPT": "1"}
+        container = self._container("host.docker.internal", Launch(run=run, attempt=1, environment=environment))
+        return {"name": container.name, **{name: value for name, value in asdict(container).items() if value}}
+
     def run(self, launch: Launch) -> Ended:
         """Execute the attempt in its container, and remove that."""
         try:
@@ -164,7 +171,7 @@ class Docker(Infrastructure[DockerSettings]):
 
     def _run(self, engine: Engine, launch: Launch) -> Ended:
         self._clear_away(engine, launch)
-        container = self._container(engine, launch)
+        container = self._container(engine.gateway, launch)
         if engine.find(container.name) is None:
             if launch.goes_on:
                 raise InfrastructureError(self._said(EngineProblem("its container is gone")), Cause.LOST)
@@ -205,12 +212,12 @@ class Docker(Infrastructure[DockerSettings]):
         if engine.create(container) or engine.stopped(container.name) is None:
             engine.start(container.name)
 
-    def _container(self, engine: Engine, launch: Launch) -> Container:
+    def _container(self, gateway: str, launch: Launch) -> Container:
         settings = self.settings
         first, *others = settings.networks or [""]
         environment = {**settings.environment, ECHO_VARIABLE: "0", **launch.environment}
         environment["ORCHESTRATOR_API_URL"] = settings.api_url or seen_from_container(
-            launch.environment["ORCHESTRATOR_API_URL"], "" if first == "host" else engine.gateway
+            launch.environment["ORCHESTRATOR_API_URL"], "" if first == "host" else gateway
         )
         return Container(
             run=launch.run,

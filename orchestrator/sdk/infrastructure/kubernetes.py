@@ -151,17 +151,13 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
             errors["image"] = "Name an image, or have the manifest name one."
         elif not errors:
             try:
-                cls(settings).preview()
+                cls(settings).preview("run", "")
             except manifests.ManifestError as error:
                 errors["patches"] = str(error)
         return errors
 
-    def preview(self, run: str = "00000000-0000-0000-0000-000000000000", api_url: str = "") -> dict[str, Any]:
-        """Return the manifest of a run's Job, as it will be sent. It holds no secret.
-
-        Raises:
-            ManifestError: The block makes no Job.
-        """
+    def preview(self, run: str, api_url: str) -> dict[str, Any]:
+        """Return the manifest of a run's Job, as it will be sent. Raises ManifestError: the block makes none."""
         environment = {"ORCHESTRATOR_API_URL": api_url, "ORCHESTRATOR_RUN_ID": run, "ORCHESTRATOR_ATTEMPT": "1"}
         return self._manifest(Launch(run=run, attempt=1, environment=environment))
 
