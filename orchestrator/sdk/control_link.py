@@ -40,8 +40,9 @@ class _Problem(msgspec.Struct):
 class Link:
     """Requests to one address. Any thread may ask; each request has a connection of its own meanwhile."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.address = address
+        self._timeout_seconds = timeout_seconds
         parts = _split(address.url)
         self._host, self._port, self._path, self._is_secure = parts
         self._idle: list[http.client.HTTPConnection] = []
@@ -69,7 +70,7 @@ class Link:
         try:
             connection, is_fresh = self._idle.pop(), False
         except IndexError:
-            connection, is_fresh = self._connection(TIMEOUT_SECONDS), True
+            connection, is_fresh = self._connection(self._timeout_seconds), True
         try:
             try:
                 response = self._exchange(connection, method, path, data, headers)
@@ -77,7 +78,7 @@ class Link:
                 if is_fresh:
                     raise
                 connection.close()  # the server closed it meanwhile
-                connection = self._connection(TIMEOUT_SECONDS)
+                connection = self._connection(self._timeout_seconds)
                 response = self._exchange(connection, method, path, data, headers)
             content = response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -18,6 +18,7 @@ from orchestrator.sdk.runners.call_wire import (
     MAX_BODY,
     MAX_CALLS,
     MAX_IDS,
+    MAX_MESSAGES,
     MEDIA_TYPE,
     Exchange,
     decode_exchange,
@@ -105,6 +106,8 @@ def _read(data: Any) -> Exchange:
     ids = [*(call.id for call in calls), *(part[0] for part in exchange.parts), *(id for ids in lists for id in ids)]
     if not all(id and len(id) <= _MAX_ID and id.isprintable() for id in ids):
         raise exceptions.ValidationError(f"Each call is named by an id of 1 to {_MAX_ID} characters.")
+    if len(exchange.messages) > MAX_MESSAGES:
+        raise exceptions.ValidationError(f"At most {MAX_MESSAGES} messages at once.")
     if any(not 0 < len(message) <= MAX_CALLS for message in exchange.messages) or any(
         len(ids) > MAX_IDS for ids in lists
     ):

@@ -19,6 +19,7 @@ SKEW_SECONDS: Final = 60  #: by how much the clocks of a server and a worker may
 CLAIM_SECONDS: Final = MESSAGE_SECONDS + 2 * SKEW_SECONDS  #: a claim outlives every copy of its message
 PART_SECONDS: Final = CLAIM_SECONDS
 WORKER_MS: Final = 4_000  #: after this without a heartbeat, a worker is gone with all that it had
+HELD_MS: Final = 10_000
 RUN_SECONDS: Final = 30  #: how long nobody may ask for a flow run's calls until its processes end
 STREAM_SECONDS: Final = 3_600
 BEGUN: Final = b"!"  #: after the worker in a claim: the call may have begun
@@ -41,6 +42,10 @@ class RunKeys:
     def claim(self, call: str) -> str:
         """Who has a call: a worker (and `BEGUN`), nobody (no key), or never anybody (`OFF`)."""
         return f"{_PREFIX}.claim.{self.id}.{call}"
+
+    def held(self, worker: str) -> str:
+        """The calls that a worker has, or of which its last words are on their way: their ids, a line each."""
+        return f"{_PREFIX}.held.{self.id}.{worker}"
 
     def part(self, call: str, number: int) -> str:
         """A part of a payload."""

@@ -55,6 +55,7 @@ def do(exchange: Exchange, attempt: Attempt) -> Answer:
             _broadcast(names, ids, kill=kill)
     if exchange.look:
         answer.missing, answer.unbegun = _missing(names, queue, exchange.look)
+        answer.tail = _tail(names)  # after them: what a worker said of a call that it no longer has is before it
     if (exchange.look or exchange.messages) and not _is_heard(queue):
         answer.unheard = queue.name
     return answer
@@ -150,13 +151,21 @@ def _missing(names: RunKeys, queue: WorkQueue, calls: Sequence[str]) -> tuple[li
     beats = client.mget([keys.worker(worker.decode()) for worker in workers]) if workers else []
     living = {worker for worker, beat in zip(workers, beats, strict=True) if beat is not None}
     missing, unbegun = [], []
+    found = client.mget([names.held(worker.decode()) for worker in living]) if living else []
+    held = {call for ids in found if ids is not None for call in ids.decode().split("\n")}
     for call, owner, claim, waits in zip(calls, owners, claims, waiting, strict=True):
-        if owner in living or (claim is None and waits is not None and length):
+        if (owner in living and call in held) or (claim is None and waits is not None and length):
             continue
         missing.append(call)
         if claim == owner != OFF:
             unbegun.append(call)
     return missing, unbegun
+
+
+def _tail(names: RunKeys) -> str:
+    """Return the id of the last entry of the stream; empty where it is empty."""
+    last = keys.broker().xrevrange(names.stream, count=1)
+    return last[0][0].decode() if last else ""
 
 
 def _broadcast(names: RunKeys, calls: Sequence[str], *, kill: bool) -> None:

@@ -46,6 +46,7 @@ class RunOfCalls:
         self.bundles: set[Bundle] = set()
         self.processes: set[TaskProcess] = set()
         self.idle: list[TaskProcess] = []
+        self.said: list[str] = []  #: calls that have ended, while their last words may be on their way
         self.is_wanted = False  #: as the broker said last; until it has said so, nothing is executed
         self.wanted_at = self.busy_at = time.monotonic()
 
@@ -237,6 +238,7 @@ class Desk:
         """Note that a call has ended."""
         with self._lock:
             call.run.busy_at = time.monotonic()
+            call.run.said.append(call.id)
             self._leave_bundle(call)
 
     def forget(self, process: TaskProcess, call: TakenCall | None, problem: str) -> None:
@@ -370,6 +372,9 @@ class Desk:
                     self._beats = None
                     return
                 runs = list(self._runs.values())
+                for run in runs:
+                    if run.way_back.is_empty:
+                        run.said.clear()
                 held = {run: self._held(run) for run in runs}
             try:
                 self._beat(held)
@@ -391,6 +396,8 @@ class Desk:
         with keys.broker().pipeline(transaction=False) as pipe:
             pipe.set(keys.worker(self._id.decode()), b"1", px=keys.WORKER_MS)
             for run, calls in held.items():
+                ids = "\n".join((*run.said, *(call.id for call in calls)))
+                pipe.set(run.names.held(self._id.decode()), ids, px=keys.HELD_MS)
                 pipe.exists(run.names.over)
                 pipe.exists(run.names.wanted)
                 for call in calls:
@@ -402,7 +409,7 @@ class Desk:
             answers = iter(pipe.execute()[1:])
         now = time.monotonic()
         for run, calls in held.items():
-            is_over, is_wanted = next(answers), next(answers)
+            _, is_over, is_wanted = next(answers), next(answers), next(answers)
             claims = [(next(answers), next(answers), next(answers))[2] for _ in calls]
             self._heed(run, calls, claims, bool(is_over), bool(is_wanted), now)
 
@@ -422,6 +429,7 @@ class Desk:
             if is_wanted:
                 run.is_wanted, run.wanted_at = True, now
             is_idle = not run.bundles and not run.processes and now - run.busy_at > IDLE_SECONDS
+            is_idle = is_idle and run.way_back.is_empty
             if is_over or is_idle or now - run.wanted_at > UNWANTED_SECONDS:
                 self._end(run)
                 return

@@ -33,6 +33,7 @@ class WayBack:
         self._condition = threading.Condition()
         self._frames: list[bytes] = []
         self._size = 0
+        self._is_sending = False
         self._closed = False
         self._number = time.time_ns() // 1000  # higher than those of an earlier one for this run
         threading.Thread(target=self._send_all, name="calls-back", daemon=True).start()
@@ -57,6 +58,12 @@ class WayBack:
                 if len(self._frames) == 1 or self._size > ENTRY_BYTES:
                     self._condition.notify_all()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was said is in the stream."""
+        with self._condition:
+            return not self._frames and not self._is_sending
+
     def close(self) -> None:
         """Say nothing more: nobody listens."""
         with self._condition:
@@ -70,6 +77,8 @@ class WayBack:
             signature = self._key.sign(said_by(self._worker, self._names.id, self._number, data))
             entry = {"w": self._worker.bytes, "n": self._number, "s": signature, "f": data}
             self._add(entry)
+            with self._condition:
+                self._is_sending = False
             sent_at = time.monotonic()
 
     def _next(self, sent_at: float) -> bytes | None:
@@ -89,6 +98,7 @@ class WayBack:
             data = b"".join(self._frames[:count])
             del self._frames[:count]
             self._size -= size
+            self._is_sending = True
             self._condition.notify_all()
             return data
 

@@ -21,6 +21,7 @@ MAX_MESSAGE: Final = 256 * 1024  #: bytes of payloads in one message to Celery; 
 PART: Final = 1024 * 1024  #: bytes of a part
 MAX_PAYLOAD: Final = 64 * 1024 * 1024  #: bytes of an attempt's function and arguments, or of its outcome
 MAX_CALLS: Final = 128  #: in one message
+MAX_MESSAGES: Final = 64  #: in an exchange: sending one takes the server a millisecond
 MAX_IDS: Final = 1_000  #: in a list of an exchange
 
 # Kinds of frames beside `calls.Message`.
@@ -88,12 +89,15 @@ class Answer(msgspec.Struct, omit_defaults=True):
         recalled: Of `recall`, what no worker will execute.
         missing: Of `look`, what no worker has, and what does not wait in the broker either, at this moment.
         unbegun: Of those, what a worker had that is gone, and surely had not begun.
+        tail: The id of the stream's last entry, where something was looked for: what is missing is so only for who has
+            read that far.
         unheard: The name of the queue, where no worker listens to it.
     """
 
     recalled: list[str] = []
     missing: list[str] = []
     unbegun: list[str] = []
+    tail: str = ""
     unheard: str = ""
 
 

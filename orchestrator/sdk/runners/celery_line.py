@@ -30,6 +30,7 @@ from orchestrator.sdk.runners.call_wire import (
     MAX_FRAMES,
     MAX_IDS,
     MAX_MESSAGE,
+    MAX_MESSAGES,
     MEDIA_TYPE,
     PART,
     PIECE,
@@ -58,6 +59,7 @@ LOOK_SECONDS: Final = 2.0  #: between looks for calls …
 QUIET_SECONDS: Final = 4.0  #: … of which nothing was heard for so long
 MISSING_SECONDS: Final = 3.0  #: how long a call must be missing to be lost
 CLOSE_SECONDS: Final = 2.0
+EXCHANGE_SECONDS: Final = 20.0  #: for an answer: asking again has the server do it again
 _PAUSE_SECONDS: Final = 0.01  #: while a task's first calls are on their way
 _LONGEST_AWAY_SECONDS: Final = 3.0
 _ACK_SECONDS: Final = 0.5
@@ -68,7 +70,7 @@ class Line:
     """The line of one flow run."""
 
     def __init__(self, address: Address, queue: str, runner: CeleryTaskRunner) -> None:
-        self._link = Link(address)
+        self._link = Link(address, EXCHANGE_SECONDS)
         self._id = secrets.token_hex(8)
         self._queue = queue
         self._runner = runner
@@ -180,7 +182,7 @@ class Line:
             held back for a moment.
         """
         size = 0
-        while self._has_room() and size < MAX_BODY // 2:
+        while self._has_room() and size < MAX_BODY // 2 and len(exchange.messages) < MAX_MESSAGES:
             first = self._waiting[0]
             if first.is_over:
                 self._waiting.popleft()
@@ -287,6 +289,8 @@ class Line:
             recalled = [call for sent_id in answer.recalled if (call := self._drop(sent_id)) is not None]
             now = time.monotonic()
             missing = {sent_id: self._missing.get(sent_id, now) for sent_id in answer.missing}
+            if not self._has_read(answer.tail):
+                missing = {}
             if exchange.look:
                 self._missing = missing
             gone = [sent_id for sent_id, since in missing.items() if now - since >= MISSING_SECONDS]
@@ -305,7 +309,10 @@ class Line:
                 self.hand_out(call)
         for sent_id, call in lost:
             call.has_begun = call.has_begun or sent_id not in answer.unbegun  # it may have, without a word of it
-            self._runner.lose(call, f"The worker that executed the task ({call.worker}) was lost")
+            self._runner.lose(call, f"The worker that executed the task ({call.worker}) was lost, or its word on it")
+
+    def _has_read(self, tail: str) -> bool:
+        return not tail or _order(tail) <= _order(self._seen)
 
     def _drop(self, sent_id: str) -> CeleryCall | None:
         """Forget a handing out. Holds the condition."""
@@ -446,3 +453,8 @@ def _read(response: http.client.HTTPResponse, size: int) -> bytes:
     if len(data) < size:
         raise ConnectionResetError("the stream has ended")
     return data
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    time_ms, _, number = entry_id.partition("-")
+    return int(time_ms or 0), int(number or 0)
