@@ -24,7 +24,7 @@ import msgspec
 
 from orchestrator.sdk import capture, interrupts, shipper
 from orchestrator.sdk.causes import CANCELLED
-from orchestrator.sdk.home import ECHO_VARIABLE, SHIP_VARIABLE
+from orchestrator.sdk.home import ECHO_VARIABLE, SHIP_VARIABLE, home
 from orchestrator.sdk.host_child import leave, run_attempt
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Start
@@ -32,6 +32,7 @@ from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import load_flow
 
 TIMEOUT_SECONDS: Final = 10.0
+LEFTOVERS: Final = "--leftovers"  #: as the argument: run nothing, but ship what an attempt that died has left
 #: Without the server for so long, what would be run again ends. Its lease holds for 20 s at least after the server last
 #: heard of it, and the reaper waits another 30 s for a worker to take it over: the next attempt begins no earlier.
 LIFELINE_SECONDS: Final = 35.0
@@ -56,6 +57,8 @@ def main(arguments: list[str]) -> int:
             print(f"orchestrator: {error}", file=sys.stderr, flush=True)
             return 1
         return _run_away(start)
+    if arguments == [LEFTOVERS]:
+        return _ship_leftovers()
     if len(arguments) != 4 or arguments[::2] != ["--fd", "--note"]:
         print("usage: python -m orchestrator.sdk.attempt [--fd N --note M]  (a worker starts this)", file=sys.stderr)
         return _USAGE
@@ -103,6 +106,17 @@ class _Stop:
 
 
 _stop = _Stop()
+
+
+def _ship_leftovers() -> int:
+    """Ship what an attempt that died left in the home that the environment names."""
+    server = shipper.IngestServer(os.environ["ORCHESTRATOR_API_URL"], os.environ["ORCHESTRATOR_API_TOKEN"])
+    try:
+        shipper.ship_leftovers(home(), server)
+    except shipper.NotTaken as problem:
+        print(f"orchestrator: the last facts of an attempt are not taken: {problem}", file=sys.stderr, flush=True)
+        return 1
+    return 0
 
 
 def _execute(start: Start, note: HostNote, folder: str = "") -> None:

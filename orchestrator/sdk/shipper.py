@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -65,6 +66,33 @@ def start(home: Home, journal: str, wait_seconds: float = EXIT_WAIT_SECONDS) -> 
     except (OSError, RuntimeError, UnreadableJournal):  # RuntimeError: no more threads, or the interpreter is ending
         return None
     return shipper
+
+
+def ship_leftovers(home: Home, server: "IngestServer", leave: Callable[[Path], bool] = lambda marker: False) -> None:
+    """Ship journals of a home that dead processes meant for a server.
+
+    Args:
+        home: Where they lie.
+        server: The server.
+        leave: Whether to leave the journal of a marker alone.
+
+    Raises:
+        NotTaken: The rest stays.
+    """
+    for marker in home.journals.glob(f"*{MARKER_SUFFIX}"):
+        if leave(marker) or _content(marker) != server.url:
+            continue
+        parts = [part for part in segments(home) if part.journal == marker.stem]
+        try:
+            if parts and ask_lock(parts[-1].path) is not Judgement.DEAD:
+                continue
+            if parts:
+                reader = JournalReader(parts[0])
+                _ship(server, reader, heartbeat=False)
+                reader.segment.path.unlink(missing_ok=True)
+            marker.unlink(missing_ok=True)
+        except (FileNotFoundError, UnreadableJournal):  # another process ships it just now
+            continue
 
 
 class Shipper:
@@ -157,21 +185,7 @@ class Shipper:
         self._marker.unlink(missing_ok=True)
 
     def _ship_leftovers(self) -> None:
-        """Ship journals that dead processes meant for the same server."""
-        for marker in self._home.journals.glob(f"*{MARKER_SUFFIX}"):
-            if marker == self._marker or self._ending or _content(marker) != self._server.url:
-                continue
-            parts = [part for part in segments(self._home) if part.journal == marker.stem]
-            try:
-                if parts and ask_lock(parts[-1].path) is not Judgement.DEAD:
-                    continue
-                if parts:
-                    reader = JournalReader(parts[0])
-                    _ship(self._server, reader, heartbeat=False)
-                    reader.segment.path.unlink(missing_ok=True)
-                marker.unlink(missing_ok=True)
-            except (FileNotFoundError, UnreadableJournal):  # another script ships it just now
-                continue
+        ship_leftovers(self._home, self._server, lambda marker: marker == self._marker or self._ending)
 
     def _complain(self, problem: NotTaken) -> None:
         if self._complained:

@@ -39,6 +39,11 @@ class FormField:
         return self.field.is_many or self.field.shape in (Shape.LINES, Shape.JSON)
 
     @property
+    def is_number(self) -> bool:
+        """Whether it is a number."""
+        return self.field.shape in (Shape.INTEGER, Shape.NUMBER)
+
+    @property
     def placeholder(self) -> str:
         """What stands in an empty input."""
         if self.field.secret and self.is_set:

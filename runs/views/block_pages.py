@@ -173,17 +173,17 @@ def _about(request: HttpRequest) -> dict[str, str]:
 
 
 def _shown_values(block: Block, kind: BlockType | None) -> list[dict[str, Any]]:
-    """Each field with its value, dots for a secret; those that are as by default are left out."""
+    """Each field with its value, dots for a secret; of those that are as by default, the ones that are opened."""
     if kind is None:
         return []
     return [
         {
             "field": one,
-            "text": "••••••" if one.secret else one.write(block.values[one.name]),
+            "text": "••••••" if one.secret else one.write(block.values.get(one.name)),
             "is_open": one.name in block.opened,
         }
         for one in kind.fields
-        if (one.secret and block.secrets) or one.name in block.values
+        if (one.secret and block.secrets) or one.name in block.values or one.name in block.opened
     ]
 
 

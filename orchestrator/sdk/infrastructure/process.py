@@ -7,13 +7,16 @@ it reads its run and ships its facts over the API by the run's own token, as in 
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import IO, Annotated, Any, Final
 
@@ -25,6 +28,7 @@ from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, Infrastr
 from orchestrator.sdk.infrastructure.limits import MEGABYTE, Limits
 from orchestrator.sdk.infrastructure.settings import about
 from orchestrator.sdk.kernel import kernel
+from orchestrator.sdk.shipper import MARKER_SUFFIX
 
 if sys.platform != "win32":
     import pwd
@@ -149,10 +153,26 @@ class Process(Infrastructure[ProcessSettings]):
     def run(self, launch: Launch) -> Ended:
         """Execute the attempt as the user, wait for it, and leave nothing of it behind."""
         account = _account(self.settings.user, self.block)
+        folder = tempfile.mkdtemp(prefix="orchestrator-")  # its home: what it has not shipped is there when it dies
+        try:
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            environment = _environment(launch, account, self.settings.environment, folder)
+            ended = self._run(launch, account, environment)
+            if ended is None:
+                return Ended(message=launch.stop_reason())
+            if glob.glob(f"{folder}/journals/*{MARKER_SUFFIX}"):
+                self._ship_leftovers(launch, account, environment)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        message = self.limits.explain(ended.signal) or describe(ended.exit_code, ended.signal)
+        return Ended(ended.exit_code, ended.signal, message, peak=ended.peak, cpu_seconds=ended.cpu_seconds)
+
+    def _run(self, launch: Launch, account: pwd.struct_passwd, environment: dict[str, str]) -> Exit | None:
+        """Return how the process ended; None where it was stopped before it began."""
         with self._lock:
             if self._is_stopped:
-                return Ended(message=launch.stop_reason())
-            process = self._start(launch, account)
+                return None
+            process = self._start(launch.arguments, account, environment)
             pid = self._pid = process.pid
         assert process.stdout is not None
         telling = threading.Thread(target=_tell, args=(process.stdout, launch), daemon=True)
@@ -161,10 +181,18 @@ class Process(Infrastructure[ProcessSettings]):
         with self._lock:  # from here on the number may be another process's
             self._pid = 0
             ended = reap(pid)
-        assert ended is not None
+        process.returncode = 0  # it was waited for by its number
         telling.join(_LAST_LINES_SECONDS)
-        message = self.limits.explain(ended.signal) or describe(ended.exit_code, ended.signal)
-        return Ended(ended.exit_code, ended.signal, message, peak=ended.peak, cpu_seconds=ended.cpu_seconds)
+        return ended
+
+    def _ship_leftovers(self, launch: Launch, account: pwd.struct_passwd, environment: dict[str, str]) -> None:
+        """Have the user's own rights, not the worker's, read what an attempt that died left, and ship it."""
+        process = self._start((*launch.arguments, "--leftovers"), account, environment)
+        try:
+            process.wait(_LEFTOVERS_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def stop(self, grace_seconds: float) -> None:
         """SIGTERM to its group, SIGKILL after the grace."""
@@ -179,7 +207,9 @@ class Process(Infrastructure[ProcessSettings]):
             if self._pid:
                 signal_group(self._pid, number)
 
-    def _start(self, launch: Launch, account: pwd.struct_passwd) -> subprocess.Popen[bytes]:
+    def _start(
+        self, arguments: Sequence[str], account: pwd.struct_passwd, environment: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
         limits, supervisor = self.limits, os.getpid()
 
         def prepare() -> None:
@@ -188,9 +218,9 @@ class Process(Infrastructure[ProcessSettings]):
 
         python = self.settings.python or sys.executable
         try:
-            process = subprocess.Popen(
-                [python, *launch.arguments],
-                env=_environment(launch, account, self.settings.environment),
+            return subprocess.Popen(
+                [python, *arguments],
+                env=environment,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -206,8 +236,6 @@ class Process(Infrastructure[ProcessSettings]):
             raise InfrastructureError(
                 f"Block {self.block!r}: {python} cannot be started as user {account.pw_name!r}: {reason}."
             ) from None
-        process.returncode = 0  # it is waited for by its number
-        return process
 
 
 def _tell(output: IO[bytes], launch: Launch) -> None:
@@ -231,13 +259,16 @@ def _account(user: str, block: str) -> pwd.struct_passwd:
     return account
 
 
-def _environment(launch: Launch, account: pwd.struct_passwd, more: Mapping[str, str]) -> dict[str, str]:
+def _environment(launch: Launch, account: pwd.struct_passwd, more: Mapping[str, str], folder: str) -> dict[str, str]:
     """Return what the user's process sees: of the worker's environment only what says how the machine is set up."""
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
-    own = {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
+    own = {
+        "HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name, "ORCHESTRATOR_HOME": folder,
+    }  # fmt: skip
     return {**kept, **own, **more, ECHO_VARIABLE: "0", **launch.environment}
 
 
+_LEFTOVERS_SECONDS: Final = 20.0
 _LAST_LINES_SECONDS: Final = 2.0  # for what it printed last; a process that it left behind may hold the pipe open
 _MAX_LINES: Final = 10_000
 _MAX_LINE_BYTES: Final = 65_536

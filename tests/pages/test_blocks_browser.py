@@ -1,0 +1,56 @@
+"""The pages of blocks in a real browser: in both themes, wide and narrow, and without a finding of axe."""
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from flows import block_actions
+from flows.block_types import block_types
+from flows.models import Block, Deployment
+from runs.models import Attempt, FlowRun
+from tests.pages.conftest import Site
+from tests.pages.test_browser import RULES
+
+
+def addresses(made: dict[str, Any]) -> list[str]:
+    """Blocks in use, with long names and values, and all their pages."""
+    deployment: Deployment = made["deployments"]["flights"]
+    block = block_actions.create_block(
+        deployment.team, type="process", name="reports_" * 12, description="For the weekly reports. " * 20,
+        values={"memory_mb": 2048, "environment": {"LONG_" * 12: "x" * 300, "TZ": "UTC"}},
+        opened=["memory_mb", "environment"],
+    )  # fmt: skip
+    secret = {"registry": "registry.internal", "username": "robot", "password": "hush"}
+    key = block_actions.create_block(deployment.team, type="registry-credentials", name="registry", values=secret)
+    jobs = block_actions.create_block(deployment.team, type="kubernetes", name="jobs", values={"image": "etl:7"})
+    Block.objects.create(team=deployment.team, type="in-worker", name="in-worker")
+    overrides = {"environment": {"A": "1"}}
+    Deployment.objects.filter(pk=deployment.pk).update(infrastructure=block, infrastructure_overrides=overrides)
+    run: FlowRun = made["completed"]
+    record = {"block": block.name, "type": "process", "version": 3, "values": block.values}
+    Attempt.objects.filter(flow_run=run).update(infrastructure=record)
+    return [
+        "/blocks/", "/blocks/new/", *(f"/blocks/new/?type={name}" for name in block_types()),
+        *(f"/blocks/{one.pk}/" for one in (block, key, jobs)), f"/blocks/{block.pk}/edit/", f"/blocks/{key.pk}/edit/",
+        f"/blocks/{block.pk}/delete/", f"/blocks/{key.pk}/delete/", f"/deployments/{deployment.pk}/",
+        f"/deployments/{deployment.pk}/edit/", f"/runs/{run.pk}/", f"/runs/{run.pk}/?tab=attempts",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_and_nothing_overflows(signed_in: Page, typical: Site, scheme: str) -> None:
+    signed_in.emulate_media(color_scheme=scheme)
+    for address in addresses(typical.made):
+        signed_in.set_viewport_size({"width": 1280, "height": 900})
+        signed_in.goto(typical.url + address)
+        found = Axe().run(signed_in, options=RULES)
+        assert found.violations_count == 0, f"{address}: {found.generate_report()}"
+        signed_in.set_viewport_size({"width": 320, "height": 700})
+        width = signed_in.evaluate("document.documentElement.scrollWidth")
+        wide = signed_in.evaluate(
+            "[...document.querySelectorAll('.page *')].filter(e => e.getBoundingClientRect().right > 321)"
+            ".map(e => e.outerHTML.slice(0, 150))"
+        )
+        assert width <= 320, f"{address} is {width} px wide: {wide[:3]}"
