@@ -45,7 +45,8 @@ def summary(source: Mapping[str, Any]) -> str:
     """Return a source in a few words: `snapshot 3f2a…`, `path`."""
     kind = source.get("kind", "path")
     about = source.get("hash", "")[:12] if kind == "snapshot" else source.get("url", "")
-    return f"{kind} {about}".strip()
+    needs = f", environment of {source['environment']}" if source.get("environment") else ""
+    return f"{kind} {about}".strip() + needs
 
 
 def _check_within(name: str, path: str) -> None:

@@ -22,7 +22,7 @@ from runs.claims import Claim
 PASSED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR", "VIRTUAL_ENV",
     "ORCHESTRATOR_HOME", "ORCHESTRATOR_API_URL", "ORCHESTRATOR_TASK_RUNNER",
-    "ORCHESTRATOR_SNAPSHOT_CACHE_MB",
+    "ORCHESTRATOR_SNAPSHOT_CACHE_MB", "ORCHESTRATOR_ENVIRONMENTS_MB",
 )  # fmt: skip
 NEVER_PASSED: Final = frozenset(
     {
@@ -86,7 +86,7 @@ def start_message(claimed: Claim) -> Start:
         token=run_token(claimed.attempt),
         api_url=settings.API_URL,
         task_runner=deployment.task_runner if deployment else "",
-        keep=str(run.team_id) if placement and placement.kind == IN_WORKER else "",
+        keep=str(run.team_id) if placement and placement.kind == IN_WORKER and not source.get("environment") else "",
         infrastructure=placement,
     )
 

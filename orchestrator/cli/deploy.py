@@ -46,6 +46,13 @@ from orchestrator.rest import TEAM
 @CRASH_RETRIES
 @time_limit_options
 @click.option("--source", "source_text", default="snapshot", metavar="SOURCE", help=SOURCE_HELP)
+@click.option(
+    "--environment",
+    metavar="FILE",
+    help="What its code needs, for an environment of its own that workers build with uv."
+    "  [the flow's PEP 723 header, requirements.txt, or pyproject.toml]",
+)
+@click.option("--no-environment", is_flag=True, help="Run it with what the worker has.")
 @click.option("--description", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--version", "version_", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--paused", is_flag=True, help="Make a new one paused: its schedules wait for `deployment resume`.")
@@ -69,6 +76,8 @@ def deploy(
     task_runner: str | None,
     crash_retries: int | None,
     source_text: str,
+    environment: str | None,
+    no_environment: bool,
     description: str | None,
     version_: str | None,
     paused: bool,
@@ -105,7 +114,7 @@ def deploy(
     declaration = {
         "flow": found["flow"],
         "name": name,
-        **code_of(api, source_text, root, found, team),
+        **code_of(api, source_text, root, found, team, environment or not no_environment),
         "description": found["description"] if description is None else description,
         "version": found["version"] if version_ is None else version_,
         "parameters": parameters,

@@ -13,7 +13,7 @@ from orchestrator.cli.client import Api, ApiError, connect
 from orchestrator.cli.flow_inspection import inspect_flow
 from orchestrator.cli.output import command, emit_json, painted
 from orchestrator.cli.project_file import Declared, ProjectFile
-from orchestrator.cli.sources import code_of, snapshot_of, store, within_root
+from orchestrator.cli.sources import code_of, file_of, snapshot_of, source_of, store, within_root
 from orchestrator.cli.specs import complete
 from orchestrator.rest import TEAM
 from orchestrator.snapshots.roots import NoRoot, Root, find_root
@@ -84,7 +84,7 @@ class _Project:
         if one.source == "snapshot":
             assert self._root is not None
             assert self._snapshot is not None
-            source = {"kind": "snapshot", "hash": self._snapshot.manifest.hash}
+            source = source_of(self._snapshot, file_of(flow["entrypoint"]), one.environment)
             code = {**within_root(flow, self._root), "directory": "", "source": source}
         else:
             code = code_of(self._api, one.source, None, flow, self._team)

@@ -20,9 +20,10 @@ _KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "infrastructure": str, "infrastructure_overrides": dict, "task_runner": str, "crash_retries": int, "limit": int,
     "collision": str, "late_after": str,
     "expected": str, "on_overrun": str, "deadline": str, "on_deadline": str, "paused": bool, "source": str,
-    "schedules": list,
+    "schedules": list, "environment": (str, bool),
 }  # fmt: skip
 _OWN_ONLY: Final = frozenset({"name", "entrypoint"})
+_ABOUT_CODE: Final = frozenset({"source", "environment"})
 _DURATIONS: Final = {
     "late_after": "late_after_seconds", "expected": "expected_seconds", "deadline": "deadline_seconds",
 }  # fmt: skip
@@ -43,6 +44,7 @@ class Declared:
         where: What to call it in a complaint.
         entrypoint: As it is written, from the file's folder.
         source: `snapshot`, `path`, `image` …
+        environment: The file that says what its code needs; True: look for one; False: none.
         fields: As the API takes them; without what only the flow itself says.
     """
 
@@ -50,6 +52,7 @@ class Declared:
     name: str
     entrypoint: str
     source: str
+    environment: str | bool
     fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -128,7 +131,7 @@ class _Reading:
         whole = {**defaults, **said}
         whole["tags"] = [*defaults.get("tags", []), *said.get("tags", [])]
         whole["parameters"] = {**defaults.get("parameters", {}), **said.get("parameters", {})}
-        fields = {key: value for key, value in whole.items() if key not in {*_OWN_ONLY, "source", "schedules"}}
+        fields = {key: value for key, value in whole.items() if key not in {*_OWN_ONLY, *_ABOUT_CODE, "schedules"}}
         for key, field_name in _DURATIONS.items():
             if key in fields:
                 fields[field_name] = self._seconds(f"{where}: {key}", fields.pop(key))
@@ -136,7 +139,8 @@ class _Reading:
             fields["schedules"] = [self._schedule(where, one) for one in whole["schedules"]]
         else:
             fields["schedules"] = []
-        return Declared(where, name, whole["entrypoint"], whole.get("source", "snapshot"), fields)
+        code = whole.get("source", "snapshot"), whole.get("environment", True)
+        return Declared(where, name, whole["entrypoint"], *code, fields)
 
     def _schedule(self, where: str, said: Any) -> dict[str, Any]:
         where = f"{where}: schedules"
@@ -175,8 +179,8 @@ class _Reading:
         for key, value in said.items():
             if key not in known:
                 self.wrong.append(f"{where}there is no {key!r}.{_nearest(key, known)}")
-            elif not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is int):
-                self.wrong.append(f"{where}{key} is {_WORDS.get(known[key], 'something else')}, not {value!r}.")
+            elif not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] in (int, (int, str))):
+                self.wrong.append(f"{where}{key} is {_WORDS.get(known[key], 'true, false or a text')}, not {value!r}.")
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:

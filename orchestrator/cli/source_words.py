@@ -6,4 +6,5 @@ from typing import Any
 def source_words(source: dict[str, Any]) -> str:
     """Return a source in a few words."""
     kind = source.get("kind", "path")
-    return f"snapshot {source['hash'][:12]}" if kind == "snapshot" else kind
+    needs = f", environment of {source['environment']}" if source.get("environment") else ""
+    return f"snapshot {source['hash'][:12]}{needs}" if kind == "snapshot" else str(kind)

@@ -11,6 +11,7 @@ from orchestrator.cli.client import Api
 from orchestrator.cli.output import note
 from orchestrator.sdk.exceptions import OrchestratorError
 from orchestrator.snapshots.collecting import Collected, collect, in_words
+from orchestrator.snapshots.environment import find_environment
 from orchestrator.snapshots.pushing import max_bytes, push
 from orchestrator.snapshots.roots import NoRoot, Root, find_root
 
@@ -30,7 +31,9 @@ def root_of(entrypoint: str) -> Root:
         raise click.ClickException(str(error)) from None
 
 
-def code_of(api: Api, source: str, root: Root | None, found: dict[str, Any], team: str | None) -> dict[str, Any]:
+def code_of(
+    api: Api, source: str, root: Root | None, found: dict[str, Any], team: str | None, environment: str | bool = True
+) -> dict[str, Any]:
     """Return what a declaration says of its code, after storing a snapshot of it where that is the source.
 
     Args:
@@ -38,6 +41,7 @@ def code_of(api: Api, source: str, root: Root | None, found: dict[str, Any], tea
         root: Of the project, for a snapshot.
         found: What `inspect_flow` returned.
         team: Whose the deployment will be; None: the caller's own.
+        environment: The file that says what a snapshot's code needs; True: look for one; False: none.
 
     Raises:
         ClickException: The folder cannot be taken.
@@ -47,8 +51,20 @@ def code_of(api: Api, source: str, root: Root | None, found: dict[str, Any], tea
         return {**code, "source": {"kind": source}}
     if source != "snapshot" or root is None:
         raise click.UsageError(f"--source {source!r} is none; write snapshot, path or image.")
-    hash = store(api, root, snapshot_of(api, root, _file_of(found["entrypoint"])), team)
-    return {**within_root(found, root), "source": {"kind": "snapshot", "hash": hash}}
+    file = file_of(found["entrypoint"])
+    collected = snapshot_of(api, root, file)
+    said = source_of(collected, file, environment)
+    store(api, root, collected, team)
+    return {**within_root(found, root), "source": said}
+
+
+def source_of(collected: Collected, file: Path | None, environment: str | bool) -> dict[str, Any]:
+    """Return a snapshot as a source, with the file of it that says what its code needs. Raises ClickException."""
+    try:
+        needs = find_environment(collected, file, environment)
+    except OrchestratorError as error:
+        raise click.ClickException(str(error)) from None
+    return {"kind": "snapshot", "hash": collected.manifest.hash, **({"environment": needs} if needs else {})}
 
 
 def within_root(found: dict[str, Any], root: Root) -> dict[str, Any]:
@@ -56,7 +72,7 @@ def within_root(found: dict[str, Any], root: Root) -> dict[str, Any]:
     folder = str(root.folder)
     here = os.path.realpath(found["directory"])
     directory = os.path.relpath(here, folder) if Path(here).is_relative_to(folder) else ""
-    file = _file_of(found["entrypoint"])
+    file = file_of(found["entrypoint"])
     entrypoint = found["entrypoint"] if file is None else _relative(_real(found["entrypoint"]), folder)
     return {"entrypoint": entrypoint, "directory": "" if directory == "." else directory}
 
@@ -108,7 +124,7 @@ def _target(entrypoint: str) -> str:
     return target if colon and function.replace(".", "").isidentifier() else entrypoint.strip()
 
 
-def _file_of(entrypoint: str) -> Path | None:
+def file_of(entrypoint: str) -> Path | None:
     """The file of an entrypoint as `inspect_flow` returns it; None for a module."""
     target = _target(entrypoint)
     return Path(target) if os.path.isabs(target) else None

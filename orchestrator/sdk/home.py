@@ -77,6 +77,11 @@ class Home:
         return self.root / "snapshots"
 
     @property
+    def environments(self) -> Path:
+        """Environments that uv built for runs of this machine, by a hash of what they need."""
+        return self.root / "environments"
+
+    @property
     def logs(self) -> Path:
         """What the server's parts print."""
         return self.root / "logs"

@@ -22,7 +22,7 @@ from orchestrator.sdk.boot import boot_seconds
 from orchestrator.sdk.causes import CANCELLED, LEASE_LOST, WORKER_GONE
 from orchestrator.sdk.events import Exited
 from orchestrator.sdk.home import home
-from orchestrator.sdk.host_child import run_child
+from orchestrator.sdk.host_child import needs_python, run_child
 from orchestrator.sdk.host_children import LEASE_GRACE_SECONDS, LEASE_MARGIN_SECONDS, Child, Keeping
 from orchestrator.sdk.host_exits import Exit, cause_of, reap, signal_group
 from orchestrator.sdk.host_hooks import run_hooks
@@ -184,7 +184,8 @@ class RunHost:
         process = infrastructure if isinstance(infrastructure, Process) else Process(ProcessSettings())
         note_fd, link, host_pid = -1, None, os.getpid()
         try:
-            note_fd = shareable_file() if process.python and not infrastructure.is_supervised else -1
+            other_python = process.python or needs_python(start)
+            note_fd = shareable_file() if other_python and not infrastructure.is_supervised else -1
             note = HostNote(note_fd)
             link = Link(Place.of(start)) if start.keep else None
             pid = os.fork()

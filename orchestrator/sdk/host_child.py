@@ -47,8 +47,9 @@ def run_child(start: Start, note: HostNote, host_pid: int, process: Process, not
         become_ordinary()
         process.limits.apply()
         os.environ.update(process.settings.environment)
-        if note_fd >= 0:
-            _execute_python(start, note, process, note_fd)
+        python = process.python or _environment(start, note)
+        if python:
+            _execute_python(start, note, python, process.block, note_fd)
         interrupts.stop_reason = lambda: note.reason
         exit_code = run_attempt(start, note, load_flow)
     except BaseException as error:  # user code may raise anything, anywhere; the process must not return to the host
@@ -56,7 +57,43 @@ def run_child(start: Start, note: HostNote, host_pid: int, process: Process, not
     leave(exit_code)
 
 
-def _execute_python(start: Start, note: HostNote, process: Process, note_fd: int) -> NoReturn:
+def needs_python(start: Start) -> bool:
+    """Whether an attempt's code may need another Python than the one that forks it."""
+    return bool(start.source.get("environment"))
+
+
+def _environment(start: Start, note: HostNote) -> str:
+    """Return the Python of the environment that an attempt's source names; empty where it names none.
+
+    What is told of building it goes to a journal of this process's own, since the run's begins in that Python. Ends the
+    process where it cannot be built: the run has failed then.
+    """
+    if not needs_python(start):
+        return ""
+    from orchestrator.sdk.environments.of_attempts import python_of  # 10 ms, which others do not pay
+
+    take_over(start)
+    set_mark(mark_of(start.run, start.attempt))
+    journal.open_journal(None, start.run, start.attempt)
+    try:
+        reach = Reach(start.api_url, start.token, partial(_say, start))
+        root = open_code(start.source, start.directory, start.entrypoint, reach).root
+        python = python_of(start.source, root, reach.say)
+    except FlowLoadError as error:
+        journal.close()
+        journal.open_journal(start.journal, start.run, start.attempt).on_ended = note.set_ended
+        note.set_hookless()
+        _record_ending(start, StateType.FAILED, error)
+        leave(1)
+    journal.close()
+    if python:
+        folder = os.path.dirname(os.path.dirname(python))
+        os.environ["VIRTUAL_ENV"] = folder
+        os.environ["PATH"] = os.pathsep.join((f"{folder}/bin", os.environ.get("PATH", os.defpath)))
+    return python
+
+
+def _execute_python(start: Start, note: HostNote, python: str, block: str, note_fd: int) -> NoReturn:
     """Become another Python, which runs the attempt (`orchestrator.sdk.attempt`) in this process."""
     take_over(start)
     set_mark(mark_of(start.run, start.attempt))
@@ -65,11 +102,12 @@ def _execute_python(start: Start, note: HostNote, process: Process, note_fd: int
         file.seek(0)
         for fd in (file.fileno(), note_fd):
             os.set_inheritable(fd, True)
-        arguments = [process.python, *COMMAND, "--fd", str(file.fileno()), "--note", str(note_fd)]
+        arguments = [python, *COMMAND, "--fd", str(file.fileno()), "--note", str(note_fd)]
         try:
-            os.execv(process.python, arguments)
+            os.execv(python, arguments)
         except OSError as error:
-            note.set_reason(f"block {process.block!r}: {process.python} cannot be executed: {error.strerror}")
+            named = f"block {block!r}: " if block else ""
+            note.set_reason(f"{named}{python} cannot be executed: {error.strerror}")
             raise
 
 

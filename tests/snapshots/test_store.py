@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.sdk.kept_folders import let_go
 from orchestrator.sdk.snapshots import store
 from orchestrator.sdk.snapshots.manifest import PIECE_BYTES
 from orchestrator.sdk.snapshots.store import SnapshotUnavailable, opened
@@ -19,17 +20,11 @@ FILES = {"etl.py": "print(1)\n", "pkg/__init__.py": "", "pkg/data.bin": b"x" * (
 def _let_go() -> object:
     """Each test is a process of its own, as far as locks are concerned."""
     yield
-    release()
-
-
-def release() -> None:
-    for descriptor in store._held.values():
-        os.close(descriptor)
-    store._held.clear()
+    let_go()
 
 
 def open_(folder: Path, snapshot: Made) -> Path:
-    release()
+    let_go()
     return opened(folder, snapshot.manifest.hash, snapshot.fetch)
 
 
@@ -106,7 +101,7 @@ def test_the_least_used_are_removed_and_never_one_in_use(tmp_path: Path, monkeyp
     in_use = opened(tmp_path, first.manifest.hash, first.fetch)
     opened(tmp_path, second.manifest.hash, second.fetch)
     assert (in_use / "data").exists()  # both are held by this process
-    release()
+    let_go()
     os.utime(f"{in_use.parent}.lock", (1, 1))  # used last
     opened(tmp_path, third.manifest.hash, third.fetch)
     assert not in_use.exists()

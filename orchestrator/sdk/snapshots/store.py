@@ -4,34 +4,31 @@
     snapshots/<…>/manifest                             what they must be
     snapshots/<…>.lock                                 held (flock, shared) by each process that uses it
 
-Whoever uses a snapshot holds its lock until it ends, so none is removed under a run. A folder is filled beside its
-place and renamed into it. Before each use every file is looked at (one `stat` each): one that somebody changed or
-removed is put back.
+Whoever uses a snapshot holds its lock until it ends, so that none is removed under a run (`kept_folders`). A folder is
+filled beside its place and renamed into it. Before each use every file is looked at (one `stat` each): one that was
+changed or removed is put back.
 """
 
-import contextlib
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from orchestrator.sdk.exceptions import OrchestratorError
+from orchestrator.sdk.kept_folders import megabytes, used
 from orchestrator.sdk.snapshots.manifest import BadSnapshot, Entry, Kind, Manifest, looked_through, pieces_of
 from orchestrator.sdk.snapshots.pack import Read, read_pack
-
-if sys.platform != "win32":
-    import fcntl
 
 #: Of every file: whatever is written to one leaves another. Python's cached bytecode stays good across workers.
 FILE_TIME: Final = 1_000_000_000
 CACHE_VARIABLE: Final = "ORCHESTRATOR_SNAPSHOT_CACHE_MB"
 DEFAULT_CACHE_MB: Final = 2_048
-_held: dict[str, int] = {}  #: descriptors of the locks that this process holds, by the hash
+_MARK: Final = "manifest"
 
-Fetch = Callable[[str], contextlib.AbstractContextManager[Read]]
+Fetch = Callable[[str], AbstractContextManager[Read]]
 
 
 class SnapshotUnavailable(OrchestratorError):
@@ -52,48 +49,13 @@ def opened(folder: Path, hash: str, fetch: Fetch, say: Callable[[str], object] =
     """
     place = folder / hash[:32]
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _use(place, hash, fetch)
+        used(place, _MARK, lambda: _make(place, hash, fetch), megabytes(CACHE_VARIABLE, DEFAULT_CACHE_MB))
         _put_back(place, hash, fetch, say)
     except BadSnapshot as error:
         raise SnapshotUnavailable(f"The snapshot {hash[:12]} that came is not whole: {error}") from None
     except OSError as error:
         raise SnapshotUnavailable(f"The snapshot {hash[:12]} cannot be kept in {folder}: {error}") from None
     return place / "tree"
-
-
-def _use(place: Path, hash: str, fetch: Fetch) -> None:
-    """Hold the lock of a snapshot that is there, making it where it is not."""
-    if hash in _held:
-        return
-    while True:
-        lock = _locked(place, exclusive=False)
-        if (place / "manifest").exists():
-            _held[hash] = lock
-            os.utime(lock)  # when it was used last
-            return
-        os.close(lock)
-        lock = _locked(place, exclusive=True)
-        try:
-            if not (place / "manifest").exists():
-                size = _make(place, hash, fetch)
-                os.pwrite(lock, b"%d\n" % size, 0)
-                _remove_unused(place.parent)
-        finally:
-            os.close(lock)
-
-
-def _locked(place: Path, exclusive: bool) -> int:
-    """Return a descriptor of a snapshot's lock, held; one whose file was removed meanwhile is let go."""
-    path = f"{place}.lock"
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if sys.platform != "win32":
-            fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_ino == os.fstat(lock).st_ino:
-                return lock
-        os.close(lock)
 
 
 def _make(place: Path, hash: str, fetch: Fetch) -> int:
@@ -191,44 +153,3 @@ def _replace(new: Path, path: Path, tree: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     new.rename(path)
-
-
-def _remove_unused(folder: Path) -> None:
-    """Remove what was not used for longest, while all is more than it may be; never what a process uses."""
-    most = _most_bytes()
-    locks = sorted(folder.glob("*.lock"), key=lambda path: path.stat().st_mtime)
-    sizes = {path: _size(path) for path in locks}
-    over = sum(sizes.values()) - most
-    for path in locks:
-        if over <= 0:
-            return
-        if _remove(path):
-            over -= sizes[path]
-
-
-def _remove(lock_path: Path) -> bool:
-    place = lock_path.with_suffix("")
-    lock = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        if sys.platform != "win32":
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (place / "manifest").unlink(missing_ok=True)
-        shutil.rmtree(place, ignore_errors=True)
-        lock_path.unlink(missing_ok=True)
-    except BlockingIOError:  # a run uses it
-        return False
-    finally:
-        os.close(lock)
-    return True
-
-
-def _size(lock_path: Path) -> int:
-    try:
-        return int(lock_path.read_text() or 0)
-    except (OSError, ValueError):
-        return 0
-
-
-def _most_bytes() -> int:
-    text = os.environ.get(CACHE_VARIABLE, "")
-    return (int(text) if text.isdecimal() else DEFAULT_CACHE_MB) * 1024 * 1024

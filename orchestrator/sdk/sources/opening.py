@@ -21,11 +21,13 @@ class Opened:
         directory: The working directory; empty: as it is.
         entrypoint: Absolute where it names a file.
         exact: What exactly was found, for the record; None where the source says it all.
+        root: The folder of all of the code, of a source that has one.
     """
 
     directory: str
     entrypoint: str
     exact: dict[str, str] | None = None
+    root: str = ""
 
 
 def open_code(source: dict[str, Any], directory: str, entrypoint: str, reach: Reach) -> Opened:
@@ -54,7 +56,7 @@ def open_code(source: dict[str, Any], directory: str, entrypoint: str, reach: Re
     if wanted.is_file:
         file = within(code.root, wanted.target)
         entrypoint = f"{file}:{wanted.function}" if wanted.function else file
-    return Opened(within(code.root, directory), entrypoint, code.exact)
+    return Opened(within(code.root, directory), entrypoint, code.exact, code.root)
 
 
 def import_from(root: str) -> None:
