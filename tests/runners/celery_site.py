@@ -5,11 +5,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from orchestrator import CeleryTaskRunner
 from orchestrator.sdk.control_address import Address
 from tests.server.running import RunningServer, running_server, until
 
+CelerySite: TypeAlias = tuple[RunningServer, Address]
 LENDS = """
 import os, signal
 from pathlib import Path
@@ -41,7 +43,7 @@ class BorrowingRunner(CeleryTaskRunner):
 
 
 @contextmanager
-def celery_site() -> Iterator[tuple[RunningServer, Address]]:
+def celery_site() -> Iterator[CelerySite]:
     """Yield a running server and its address with the token of a run on it that goes on until the end.
 
     Its worker serves the queue `default` alone.
@@ -52,6 +54,7 @@ def celery_site() -> Iterator[tuple[RunningServer, Address]]:
         (Path(folder) / "lends.py").write_text(LENDS)
         with running_server(home, ORCHESTRATOR_WORKER_QUEUES="default") as server:
             run, lent = lent_by(server, Path(folder))
+            server.call("POST", "/api/work-queues/", {"name": "far"})
             yield server, lent
             server.call("POST", f"/api/flow-runs/{run}/cancel/", {})
             server.wait(run, "CANCELLED")

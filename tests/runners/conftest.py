@@ -19,7 +19,7 @@ from orchestrator import (
 )
 from orchestrator.sdk import journal
 from orchestrator.sdk.runners.base import TaskRunner
-from tests.runners.celery_site import BorrowingRunner, celery_site
+from tests.runners.celery_site import BorrowingRunner, CelerySite, celery_site
 from tests.sdk.conftest import Recorded, recorded
 
 __all__ = ["recorded"]
@@ -63,7 +63,14 @@ only_remote = pytest.mark.parametrize("kind", REMOTE, indirect=True, scope="modu
 only_parallel = pytest.mark.parametrize("kind", PARALLEL, indirect=True, scope="module")
 
 
-def make_kind(name: str) -> Iterator[Kind]:
+@pytest.fixture(scope="session")
+def site() -> Iterator[CelerySite]:
+    """A server with its Celery worker, for every test of these folders that wants one."""
+    with celery_site() as made:
+        yield made
+
+
+def make_kind(name: str, request: pytest.FixtureRequest) -> Iterator[Kind]:
     """Yield a kind; its cluster, where it has one, is there until the next step."""
     match name:
         case "threads":
@@ -73,8 +80,8 @@ def make_kind(name: str) -> Iterator[Kind]:
         case "processes":
             yield Kind(name, ProcessPoolTaskRunner(max_workers=2), is_remote=True, ends_work=True)
         case "celery":
-            with celery_site() as (_, lent):
-                yield Kind(name, BorrowingRunner(lent), is_remote=True, ends_work=True)
+            _, lent = request.getfixturevalue("site")
+            yield Kind(name, BorrowingRunner(lent), is_remote=True, ends_work=True)
         case "dask":
             from distributed import LocalCluster
 
@@ -93,7 +100,7 @@ def make_kind(name: str) -> Iterator[Kind]:
 @pytest.fixture(scope="module", params=[*IN_PROCESS, *REMOTE])
 def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
     """Each runner in turn; its cluster, where it has one, serves the whole module."""
-    yield from make_kind(request.param)
+    yield from make_kind(request.param, request)
 
 
 @pytest.fixture

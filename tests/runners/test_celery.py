@@ -18,7 +18,7 @@ from celery import Celery
 
 from orchestrator import CeleryTaskRunner, RunnerError, flow, runtime, task
 from orchestrator.sdk.control_address import Address
-from tests.runners.celery_site import BorrowingRunner, celery_site
+from tests.runners.celery_site import BorrowingRunner, CelerySite
 from tests.runners.conftest import Gate, until_gone, until_recorded
 from tests.sdk.conftest import Recorded
 from tests.server.running import ORCHESTRATOR, RunningServer, until
@@ -26,27 +26,20 @@ from tests.server.running import ORCHESTRATOR, RunningServer, until
 SLOW = 60
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[tuple[RunningServer, Address]]:
-    with celery_site() as (server, lent):
-        server.call("POST", "/api/work-queues/", {"name": "far"})
-        yield server, lent
-
-
 @pytest.fixture
-def server(site: tuple[RunningServer, Address], recorded: Recorded) -> RunningServer:
+def server(site: CelerySite, recorded: Recorded) -> RunningServer:
     """The server; the home of this process is another one."""
     return site[0]
 
 
 @pytest.fixture
-def far(site: tuple[RunningServer, Address]) -> BorrowingRunner:
+def far(site: CelerySite) -> BorrowingRunner:
     """A runner for a queue that the server's own worker does not serve."""
     return BorrowingRunner(site[1], "far")
 
 
 @pytest.fixture
-def near(site: tuple[RunningServer, Address]) -> BorrowingRunner:
+def near(site: CelerySite) -> BorrowingRunner:
     """A runner for the server's own worker."""
     return BorrowingRunner(site[1])
 
@@ -132,6 +125,54 @@ def test_a_broker_that_forgets_does_not_end_what_executes(
     assert whole() == "once"
 
 
+def test_a_server_that_is_killed_does_not_end_what_executes(
+    server: RunningServer, near: BorrowingRunner, gates: tuple[Gate, Gate]
+) -> None:
+    begun, go_on = gates
+
+    @task
+    def blocks() -> str:
+        begun.open()
+        return go_on.wait()
+
+    @task
+    def add(x: int) -> int:
+        return x + 1
+
+    @flow(task_runner=near)
+    def whole() -> tuple[str, int]:
+        future = blocks.submit()
+        begun.wait()
+        os.kill(server.pid("web"), signal.SIGKILL)
+        go_on.open("once")
+        return str(future.result()), int(add.submit(1).result())
+
+    assert whole() == ("once", 2)
+
+
+def test_a_worker_that_is_stopped_finishes_what_executes(
+    server: RunningServer, far: BorrowingRunner, recorded: Recorded, gates: tuple[Gate, Gate]
+) -> None:
+    begun, go_on = gates
+
+    @task
+    def blocks() -> str:
+        begun.open()
+        return go_on.wait()
+
+    @flow(task_runner=far)
+    def whole() -> str:
+        with far_worker(server) as worker:
+            future = blocks.submit()
+            begun.wait()
+            worker.terminate()
+            go_on.open("to the end")
+            return str(future.result())
+
+    assert whole() == "to the end"
+    assert recorded.task_states("blocks-0") == [(1, "Pending"), (1, "Running"), (1, "Completed")]
+
+
 class Evil:
     """Unpickled, it makes a file."""
 
@@ -209,7 +250,7 @@ def test_a_flow_that_is_killed_takes_its_task_runs_along(server: RunningServer, 
 
 
 def test_only_a_flow_runs_own_token_hands_out_and_only_to_queues_of_its_team(
-    server: RunningServer, site: tuple[RunningServer, Address]
+    server: RunningServer, site: CelerySite
 ) -> None:
     @task
     def one() -> int:

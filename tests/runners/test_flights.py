@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.runners.celery_site import CelerySite
 from tests.runners.conftest import DASK, INLINE, PROCESSES, RAY, THREADS
 from tests.sdk.conftest import Recorded
 from tests.sdk.processes import environment
-from tests.server.running import RunningServer, running_server, until
+from tests.server.running import RunningServer, until
 
 ROOT = Path(__file__).resolve().parents[2]
 FOR_MONTH = "import sys; sys.path.insert(0, 'examples'); import flights; flights.flights(month=1)"
@@ -24,15 +25,16 @@ def test_flights_give_the_same_answer(name: str, home: Path, answer: str):
     assert len([fact for fact in Recorded(home).facts("task_run") if fact["task"] == "delays_by_carrier"]) == 16
 
 
-def test_flights_give_the_same_answer_on_celery(home: Path, answer: str):
-    with running_server(home) as server:
-        where = str(ROOT / "examples" / "flights.py:flights")
-        deployed = server.cli("deploy", where, "--name", "celery", "--task-runner", "celery")
-        assert deployed.returncode == 0, deployed
-        made = server.cli("deployment", "run", "flights/celery", "--param", "month=1", "--json")
-        run = json.loads(made.stdout)["id"]
-        server.wait(run, "COMPLETED", 120)
-        lines = until(lambda: _printed(server, run, len(answer.splitlines())), 20)
+def test_flights_give_the_same_answer_on_celery(site: CelerySite, answer: str):
+    server, _ = site
+    deployed = server.cli(
+        "deploy", f"{ROOT / 'examples' / 'flights.py'}:flights", "--name", "c", "--task-runner", "celery"
+    )
+    assert deployed.returncode == 0, deployed
+    made = server.cli("deployment", "run", "flights/c", "--param", "month=1", "--json")
+    run = json.loads(made.stdout)["id"]
+    server.wait(run, "COMPLETED", 120)
+    lines = until(lambda: _printed(server, run, len(answer.splitlines())), 20)
     assert lines == answer.splitlines()
 
 
