@@ -317,11 +317,12 @@ class Kubelet(threading.Thread):
 
     def end(self, grace_seconds: float) -> None:
         """SIGTERM, SIGKILL after the grace."""
-        self._ended.set()
         if not grace_seconds:
             self.kill()
             return
-        self._signal(signal.SIGTERM)
+        if not self._ended.is_set():  # a pod that is deleted twice is told once
+            self._ended.set()
+            self._signal(signal.SIGTERM)
         timer = threading.Timer(grace_seconds, self.kill)
         timer.daemon = True
         timer.start()

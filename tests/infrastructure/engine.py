@@ -20,6 +20,8 @@ from pathlib import Path
 
 IMAGE = "localhost/orchestrator-test:1"
 START_SECONDS = 20.0
+# So that tests that are killed leave no engine behind.
+WITH_ITS_PARENT = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 ROOT = Path(__file__).resolve().parents[2]
 
 # Where no limits may be raised, a container starts with these (podman's own defaults are higher).
@@ -60,7 +62,7 @@ class PodmanEngine:
     def start(self) -> None:
         """Serve the API, and wait until it answers."""
         with (self.folder / "engine.log").open("ab") as log:
-            words = ["podman", "system", "service", "--time=0", self.url]
+            words = [*WITH_ITS_PARENT, "podman", "system", "service", "--time=0", self.url]
             self.process = subprocess.Popen(words, env=self.environment, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():

@@ -107,7 +107,8 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
             "image": IMAGE, "volumes": [*volumes(), f"{tmp_path}:{tmp_path}"], "networks": ["host"],
             "python": python(), "engine": engine.url,
         }  # fmt: skip
-        return Kind(name, Placement(kind=name, block="prod", settings=settings), lambda: containers(engine), True, True)
+        placement, others = Placement(kind=name, block="prod", settings=settings), set(containers(engine))
+        return Kind(name, placement, lambda: [each for each in containers(engine) if each not in others], True, True)
     if name == "kubernetes":
         cluster: FakeCluster = request.getfixturevalue("cluster")
         settings = {"image": "etl:7", "python": sys.executable, "kubeconfig": "test", "keep_finished_seconds": 0}

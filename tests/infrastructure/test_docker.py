@@ -156,6 +156,21 @@ def test_the_next_attempt_clears_away_the_one_before(engine: PodmanEngine) -> No
     assert not left(engine, first)
 
 
+def test_what_nobody_removed_is_removed_by_the_next_run(engine: PodmanEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, kept = Attempt(engine, "print('lost')"), Attempt(engine, "print('kept')", auto_remove=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "remove", lambda *_: None)  # their supervisors were killed just then
+        lost.execute()
+        kept.execute()
+    assert left(engine, lost)
+    Attempt(engine, "print('next')").execute()
+    assert left(engine, lost)  # somebody may follow it yet
+    monkeypatch.setattr(kind, "LEFT_SECONDS", -60.0)
+    Attempt(engine, "print('next')").execute()
+    assert not left(engine, lost)
+    assert left(engine, kept)
+
+
 def test_a_container_that_is_kept_stays_to_be_looked_at(engine: PodmanEngine) -> None:
     attempt = Attempt(engine, "print('look')", auto_remove=False)
     attempt.execute()

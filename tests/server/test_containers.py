@@ -33,9 +33,19 @@ def engine() -> Iterator[PodmanEngine]:
         running.__exit__(None, None, None)
 
 
+def shared(server: RunningServer) -> Path:
+    """The folder that containers see; the code is not in it: it comes as a snapshot."""
+    folder = server.home / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def prepare(server: RunningServer, engine: PodmanEngine) -> None:
     """Make the block, and deployments that execute there, as a person would."""
-    settings = [*(f"--volumes={volume}" for volume in (*volumes(), f"{server.home}:{server.home}")), "--networks=host"]
+    settings = [
+        *(f"--volumes={volume}" for volume in (*volumes(), f"{shared(server)}:{shared(server)}")),
+        "--networks=host",
+    ]
     made = server.cli(
         "block", "create", "docker", "prod", f"--image={IMAGE}", f"--python={python()}", f"--engine={engine.url}",
         "--memory-mb=256", *settings,
@@ -69,13 +79,13 @@ def test_runs_in_containers_are_cancelled_and_outlive_a_restart(engine: PodmanEn
             server.call("POST", f"/api/flow-runs/{napping}/cancel/", {})
             server.wait(napping, "CANCELLED", SLOW)
 
-            telling = start(server, "tells", path=str(home / "go"))
+            telling = start(server, "tells", path=str(shared(server) / "go"))
             until(lambda: "begun" in messages(server, telling), SLOW)
         assert names(engine) == [f"orchestrator-{telling}-1"]
         with running_server(home, "--port", str(server.port)) as again:
             assert again.flow_run(telling)["state_type"] == "RUNNING"
             until(lambda: followed(again, telling), SLOW)
-            (home / "go").touch()
+            (shared(server) / "go").touch()
             again.wait(telling, "COMPLETED", SLOW)
             assert messages(again, telling) == ["begun", "told"]
             until(lambda: not names(engine), SLOW)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 RUN_LABEL: Final = "orchestrator-run"
 ATTEMPT_LABEL: Final = "orchestrator-attempt"
+REMOVE_LABEL: Final = "orchestrator-remove"
 CONNECT_SECONDS: Final = 10
 _SOCKETS: Final = ("/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock")
 _OLDEST: Final = "1.41"  # of the API: Docker 20.10, Podman 3
@@ -55,6 +57,7 @@ class Container:
     cpus: float = 0.0
     user: str = ""
     directory: str = ""
+    remove: bool = True  #: when it has ended, by whoever comes
 
     @property
     def name(self) -> str:
@@ -138,7 +141,10 @@ class Engine:
                     container.image,
                     command=container.command,
                     name=container.name,
-                    labels=labels_of(container.run, container.attempt),
+                    labels={
+                        **labels_of(container.run, container.attempt),
+                        REMOVE_LABEL: "yes" if container.remove else "no",
+                    },
                     environment=dict(container.environment),
                     user=container.user or None,
                     working_dir=container.directory or None,
@@ -236,6 +242,20 @@ class Engine:
         except EngineProblem:  # it is gone, or somebody removes it just now
             pass
 
+    def remove_ended(self, older_than_seconds: float) -> None:
+        """Remove containers of runs that ended so long ago and were to be removed: those that supervised them are gone.
+
+        What ended lately may still be looked at by whoever follows it.
+        """
+        wanted = {"label": f"{REMOVE_LABEL}=yes", "status": ["exited"]}
+        with self._words():
+            found = self._client.containers(all=True, filters=wanted)
+        for each in found:
+            name = each["Names"][0].lstrip("/")
+            finished = str(((self.find(name) or {}).get("State") or {}).get("FinishedAt") or "")
+            if finished and _age(finished) > older_than_seconds:
+                self.remove(name)
+
     def of_run(self, run: str) -> list[tuple[str, int]]:
         """Return the names and attempts of a run's containers."""
         with self._words():
@@ -299,6 +319,12 @@ def _frames(stream: Any) -> Iterator[tuple[int, bytes]]:
     """
     while len(head := stream.read(8)) == 8:
         yield head[0], stream.read(int.from_bytes(head[4:], "big"))
+
+
+def _age(stamp: str) -> float:
+    """Return how many seconds ago an engine's time is: RFC 3339, with more digits than Python reads."""
+    seconds = stamp.partition(".")[0].removesuffix("Z")
+    return (datetime.now(UTC) - datetime.fromisoformat(seconds[:19]).replace(tzinfo=UTC)).total_seconds()
 
 
 def _found() -> str:

@@ -36,6 +36,7 @@ from orchestrator.sdk.infrastructure.settings import about
 
 MEGABYTE: Final = 1024 * 1024
 AWAY_SECONDS: Final = 30.0  #: for so long an engine may not answer (it is restarted) before its runs are given up
+LEFT_SECONDS: Final = 3600.0  #: after its end a container that nobody removed is removed by the next run there
 _RETRY_SECONDS: Final = 0.5
 _LAST_LINES_SECONDS: Final = 5.0  # for what a container printed last
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -193,6 +194,8 @@ class Docker(Infrastructure[DockerSettings]):
                 engine.kill(name)
                 if self.settings.auto_remove:
                     engine.remove(name)
+        with suppress(EngineProblem):  # others', of which nobody told; one that is away tells so next
+            engine.remove_ended(LEFT_SECONDS)
 
     def _fetch_image(self, engine: Engine, launch: Launch) -> None:
         image, policy = self.settings.image, self.settings.pull_policy
@@ -232,6 +235,7 @@ class Docker(Infrastructure[DockerSettings]):
             cpus=settings.cpus or 0.0,
             user=settings.user,
             directory=settings.working_directory,
+            remove=settings.auto_remove,
         )
 
     # While it runs

@@ -331,6 +331,8 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
                 )
                 reader.start()
             ended = pods.ended(pod, self.settings.memory_limit) if pod is not None else None
+            if ended is not None and pod is not None and pods.lingers(pod):
+                self._delete_job(cluster, self._name)
             if ended is None and pod is not None and seen.is_deleted:
                 ended = pods.gone(pod)
             if ended is None and not trouble and (ended := begins.judge(pod)) is not None:
@@ -420,6 +422,9 @@ class _Beginning:
         waiting = self._without_pod() if pod is None else pods.waiting(pod)
         if isinstance(waiting, Ended):
             return waiting
+        is_secret_on_its_way = waiting is not None and waiting.message.startswith("CreateContainerConfigError")
+        if is_secret_on_its_way and time.monotonic() < self._quiet_until:
+            return None
         if waiting is not None and waiting.message != self._told:
             self._told = waiting.message
             self._launch.tell(f"Waiting: {waiting.message}")

@@ -85,6 +85,12 @@ def ended(pod: Mapping[str, Any], memory: str = "") -> Ended | None:
     return Ended(code, number, message)
 
 
+def lingers(pod: Mapping[str, Any]) -> bool:
+    """Whether containers beside the run's go on, as a proxy does that nobody tells of the end."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any("running" in (each.get("state") or {}) for each in statuses if each.get("name") != CONTAINER)
+
+
 def gone(pod: Mapping[str, Any]) -> Ended:
     """What it means that a pod was deleted before its end was seen."""
     if evicted := _eviction(pod):
