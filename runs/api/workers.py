@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
 from orchestrator.paging import KeysetPagination
+from orchestrator.sdk.infrastructure.base import Placement
 from runs import claims, serving, taking_over, workers
 from runs.announcements import announce_on_commit
 from runs.calls.signing import public_keys
@@ -25,8 +26,13 @@ from runs.models import Worker
 from runs.supervision.base import MAX_REQUESTS, Assignment, Leases
 from runs.supervision.database import assignments_of
 from teams.acting import acting_team
+from teams.rights import Level
 
 MAX_PLACES = 1_000
+NO_CREDENTIALS = (
+    "Block {block!r} names credentials ({names}), which are given to workers with an administrator's token alone. Start"
+    " this worker with one, or have others run this."
+)
 MAX_HELD = 2 * MAX_PLACES
 
 
@@ -234,7 +240,9 @@ class WorkerViewSet(mixins.ListModelMixin, ApiViewSet):
         more = requests[len(taken) :]
         claimed = [*taken, *(claims.claim_some(worker, len(more), requests=more) if more else [])]
         announce_on_commit([claim.run.pk for claim in claimed])
-        return Response({"assignments": list(map(_written, assignments_of(claimed))), **_celery_queues(worker)})
+        trusted = request.user.level_on(worker) >= Level.ADMIN
+        assignments = [_written(one, trusted) for one in assignments_of(claimed)]
+        return Response({"assignments": assignments, **_celery_queues(worker)})
 
     @extend_schema(summary="A worker extends its leases", request=RenewSerializer, responses=dict)
     @action(detail=True, methods=["post"])
@@ -270,8 +278,17 @@ def _celery_queues(worker: Worker) -> dict[str, list[str]]:
     return {"celery_queues": [queue.celery_queue for queue in queues]}
 
 
-def _written(assignment: Assignment) -> dict[str, Any]:
-    start = msgspec.to_builtins(assignment.start, enc_hook=str)
+def _written(assignment: Assignment, trusted: bool) -> dict[str, Any]:
+    """Return an assignment as JSON; with credentials of blocks only where the worker's token is an administrator's.
+
+    Whoever has a worker's token reads what its runs are given: editors have none of the secrets that administrators
+    put into blocks.
+    """
+    started = assignment.start
+    if not trusted and (placement := started.infrastructure) is not None and placement.credentials:
+        problem = NO_CREDENTIALS.format(block=placement.block, names=", ".join(placement.credentials))
+        started.infrastructure = Placement(kind=placement.kind, block=placement.block, problem=problem)
+    start = msgspec.to_builtins(started, enc_hook=str)
     return {"label": assignment.label, "reruns": assignment.reruns, "start": start}
 
 

@@ -17,7 +17,12 @@ from runs import actions
 from runs.models import FlowRun, Trigger
 from runs.parameter_form import fields_of, read
 from runs.views.deployment_page import deployment_of
-from runs.views.infrastructure_field import infrastructure_choices, override_fields, read_infrastructure
+from runs.views.infrastructure_field import (
+    infrastructure_choices,
+    override_fields,
+    read_infrastructure,
+    read_overrides,
+)
 from runs.views.run_list import _uuid as uuid_of
 from runs.views.runner_field import read_runner, runner_field
 from runs.views.time_limit_fields import read_time_limits, time_limit_fields
@@ -58,7 +63,11 @@ def run(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
         if not errors:
             try:
                 made, _ = actions.create_flow_run(
-                    deployment, parameters=filled.values, trigger=Trigger.PERSON, user=request.user
+                    deployment,
+                    parameters=filled.values,
+                    trigger=Trigger.PERSON,
+                    infrastructure_overrides=read_overrides(deployment, request.POST),
+                    user=request.user,
                 )
             except ValidationError as error:
                 errors = messages_of(error)
@@ -67,14 +76,17 @@ def run(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                 return redirect("run", made.id)
         context |= {
             "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors),
+            "overrides": override_fields(deployment, request.POST, errors, of_run={}),
             "errors": _general(errors, set(filled.errors)),
         }
         return render(request, "flows/deployment_run.html", context, status=422)
-    begin = dict(deployment.parameters)
+    begin, begin_overrides = dict(deployment.parameters), {}
     if source := _source(request, deployment):
         begin |= source.parameters
+        begin_overrides = source.infrastructure_overrides or {}
         context["source"] = source
     context["fields"] = fields_of(schema, begin)
+    context["overrides"] = override_fields(deployment, of_run=begin_overrides)
     return render(request, "flows/deployment_run.html", context)
 
 

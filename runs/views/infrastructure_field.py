@@ -50,19 +50,25 @@ def infrastructure_choices(deployment: Deployment) -> list[tuple[str, str]]:
 
 
 def override_fields(
-    deployment: Deployment, typed: Mapping[str, str] | None = None, errors: Mapping[str, list[str]] | None = None
+    deployment: Deployment,
+    typed: Mapping[str, str] | None = None,
+    errors: Mapping[str, list[str]] | None = None,
+    of_run: Mapping[str, Any] | None = None,
 ) -> list[Override]:
-    """Return the fields that the deployment's block opens, filled from the deployment, or from what was sent."""
+    """Return the fields that the deployment's block opens, filled from the deployment, or from what was sent.
+
+    With `of_run` they are a run's, filled from that; what the deployment says stands in them while they are empty.
+    """
     block = deployment.infrastructure
     if block is None or block.type not in block_types():
         return []
+    behind = block.values if of_run is None else {**block.values, **deployment.infrastructure_overrides}
+    filled = deployment.infrastructure_overrides if of_run is None else of_run
     return [
         Override(
             field,
-            _shown(field, deployment.infrastructure_overrides)
-            if typed is None
-            else typed.get(f"{OVERRIDE}{field.name}", ""),
-            field.write(block.values.get(field.name, field.default)),
+            _shown(field, filled) if typed is None else typed.get(f"{OVERRIDE}{field.name}", ""),
+            field.write(behind.get(field.name, field.default)),
             list((errors or {}).get(f"infrastructure_overrides.{field.name}", [])),
         )
         for field in block_types()[block.type].fields
@@ -83,6 +89,11 @@ def read_infrastructure(deployment: Deployment, typed: Mapping[str, str]) -> dic
         return {}
     if chosen != deployment.infrastructure_name:
         return {"infrastructure": chosen}
+    return {"infrastructure": chosen, "infrastructure_overrides": read_overrides(deployment, typed)}
+
+
+def read_overrides(deployment: Deployment, typed: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was typed instead of the block's values. Raises ValidationError by field."""
     values, errors = {}, {}
     for one in override_fields(deployment, typed):
         if one.name not in typed or not one.text.strip():
@@ -93,7 +104,7 @@ def read_infrastructure(deployment: Deployment, typed: Mapping[str, str]) -> dic
             errors[f"infrastructure_overrides.{one.field.name}"] = str(error)
     if errors:
         raise ValidationError(errors)
-    return {"infrastructure": chosen, "infrastructure_overrides": values}
+    return values
 
 
 def _shown(field: Field, values: Mapping[str, Any]) -> str:

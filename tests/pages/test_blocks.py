@@ -5,6 +5,7 @@ from django.test import Client
 
 from flows import block_actions
 from flows.models import Block, Deployment, Flow, WorkQueue
+from runs.models import FlowRun
 from teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
@@ -119,3 +120,17 @@ def test_the_manifest_of_a_kubernetes_block_is_shown_on_its_page(reader: Client,
     assert "image: etl:7" in page
     small = block_actions.create_block(team, type="process", name="small", values={})
     assert "What a worker asks for" not in reader.get(f"/blocks/{small.id}/").content.decode()
+
+
+def test_a_run_may_override_what_the_block_opens(reader: Client, team: Team) -> None:
+    (one,) = deployments(team, "nightly")
+    one.infrastructure = block_actions.create_block(team, type="process", name="small", values={"memory_mb": 512})
+    one.save()
+    address = f"/deployments/{one.pk}/run/"
+    assert 'placeholder="512"' in reader.get(address).content.decode()
+    refused = reader.post(address, {"override.memory_mb": "1"})
+    assert (refused.status_code, FlowRun.objects.count()) == (422, 0)
+    reader.post(address, {"override.memory_mb": "300", "override.user": "root"})
+    run = FlowRun.objects.get()
+    assert run.infrastructure_overrides == {"memory_mb": 300}
+    assert 'value="300"' in reader.get(f"{address}?from={run.pk}").content.decode()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from flows import block_actions
 from flows.models import Deployment, Flow, WorkQueue
 from orchestrator.sdk.home import Home
 from orchestrator.sdk.ids import uuid7
@@ -18,7 +19,7 @@ from runs.models import Attempt, FlowRun, Trigger, Worker
 from runs.supervision.base import Supervision, Unreachable
 from runs.supervision.database import DatabaseSupervision
 from runs.supervision.http import HttpSupervision, Refused
-from teams.models import ApiToken, Membership, Team, User
+from teams.models import ApiToken, Membership, Role, Team, User
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 Made = Callable[..., Supervision]
@@ -292,3 +293,31 @@ def test_what_is_said_wrong_is_refused_in_words(over_http: Callable[..., HttpSup
         with pytest.raises(Refused) as refused:
             supervision._calls.post(f"{supervision.id}/{verb}/", body)
         assert refused.value.status == 400, json.dumps(body)
+
+
+def test_credentials_of_blocks_are_given_to_an_administrators_worker_alone(
+    over_http: Callable[..., HttpSupervision], team: Team, token: str, make_run: Callable[..., FlowRun]
+) -> None:
+    values = {"registry": "registry.internal", "username": "robot", "password": "hush"}
+    block_actions.create_block(team, type="registry-credentials", name="registry", values=values)
+    docker = {"image": "registry.internal/etl:7", "registry_credentials": "registry"}
+    block_actions.create_block(team, type="docker", name="prod", values=docker)
+    deployment = make_run().deployment
+    assert deployment is not None
+    actions.update_deployment(deployment, infrastructure="prod")
+
+    supervision = over_http()
+    supervision.sign_on()
+    assignment = supervision.claim()
+    assert assignment is not None
+    placement = assignment.start.infrastructure
+    assert placement is not None
+    assert (placement.credentials, placement.settings) == ({}, {})
+    assert "an administrator's token" in placement.problem
+    supervision.release(assignment)
+
+    Membership.objects.update(role=Role.ADMIN)
+    assignment = supervision.claim()
+    assert assignment is not None
+    assert assignment.start.infrastructure is not None
+    assert assignment.start.infrastructure.credentials["registry_credentials"]["password"] == "hush"

@@ -47,7 +47,7 @@ class DockerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     image: Annotated[
         str,
-        about("Image", "It has Python, orchestrator-flows and what your flows import.", opened=True,
+        about("Image", "It has Python, orchestrator-flows and what your flows import.",
               max_length=500, pattern=r"^[a-zA-Z0-9][^\s]*$", example="registry.internal/etl:7"),
     ]  # fmt: skip
     pull_policy: Annotated[

@@ -48,7 +48,7 @@ class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     image: Annotated[
         str,
         about("Image", "It has Python, orchestrator-flows and what your flows import. Without one: the manifest's.",
-              opened=True, max_length=500, pattern=r"^([a-zA-Z0-9][^\s]*)?$", example="registry.internal/etl:7"),
+              max_length=500, pattern=r"^([a-zA-Z0-9][^\s]*)?$", example="registry.internal/etl:7"),
     ] = ""  # fmt: skip
     namespace: Annotated[
         str, about("Namespace", "Where the Job is made.", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
