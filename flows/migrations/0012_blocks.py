@@ -23,6 +23,7 @@ def name_blocks(apps, schema_editor):
             was = deployment.declared.pop("isolation")
             deployment.declared["infrastructure"] = IN_WORKER if was == "worker" else "process"
             Deployment.objects.filter(pk=deployment.pk).update(declared=deployment.declared)
+    _settle(schema_editor)
 
 
 def name_isolation(apps, schema_editor):
@@ -34,6 +35,14 @@ def name_isolation(apps, schema_editor):
             was = deployment.declared.pop("infrastructure")
             deployment.declared["isolation"] = "worker" if was == IN_WORKER else "process"
             Deployment.objects.filter(pk=deployment.pk).update(declared=deployment.declared)
+    _settle(schema_editor)
+
+
+def _settle(schema_editor):
+    """Have PostgreSQL check now which rows exist: it changes no table that has such checks to come."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        schema_editor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 class Migration(migrations.Migration):

@@ -1,4 +1,4 @@
-"""What counts is the infrastructure (0012). Apart from it, since PostgreSQL alters no table whose rows just changed."""
+"""What counts is the infrastructure (0012). Apart from it, so that rows are changed in a transaction of their own."""
 
 from django.db import migrations
 
