@@ -44,9 +44,16 @@ def check_is_stored(team: Team, source: Mapping[str, Any]) -> None:
 def summary(source: Mapping[str, Any]) -> str:
     """Return a source in a few words: `snapshot 3f2a…`, `path`."""
     kind = source.get("kind", "path")
-    about = source.get("hash", "")[:12] if kind == "snapshot" else source.get("url", "")
+    about = source.get("hash", "")[:12] if kind == "snapshot" else _at(source)
     needs = f", environment of {source['environment']}" if source.get("environment") else ""
     return f"{kind} {about}".strip() + needs
+
+
+def _at(source: Mapping[str, Any]) -> str:
+    """A repository with the branch that is followed and the commit that was found, as far as they are known."""
+    ref, commit = source.get("ref", ""), source.get("commit", "")
+    found = f", commit {commit[:12]}" if commit and not commit.startswith(ref or "-") else ""
+    return f"{source.get('url', '')}{f'@{ref}' if ref else ''}{found}"
 
 
 def _check_within(name: str, path: str) -> None:

@@ -19,6 +19,7 @@ from flows.models import slug_of
 from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.events import (
     AnyFact,
+    CodeFound,
     Ended,
     Exited,
     Fact,
@@ -102,6 +103,7 @@ class Fold:
             FlowRunState: self._flow_state,
             FlowRunCreated: self._flow_created,
             FlowRunSnapshot: self._snapshot,
+            CodeFound: self._code,
             Exited: self._exited,
             Ended: self._end,
         }
@@ -304,6 +306,19 @@ class Fold:
             tracked.run.parameters = bounds.json_value(fact.parameters, "Parameters")
             tracked.snapshot = True
         tracked.touched = True
+
+    def _code(self, fact: CodeFound) -> None:
+        tracked = self._tracked(fact.run)
+        attempt = tracked.attempts.get(fact.attempt) if tracked is not None else None
+        if tracked is None or attempt is None:
+            self.unknown += 1
+            return
+        if fact.attempt in tracked.owned or attempt.journal == self.journal:
+            attempt.source = {**attempt.source, "commit": bounds.text(fact.commit, 64)}
+            tracked.changed.add(attempt)
+            tracked.touched = True
+        else:
+            self.late += 1
 
     def _exited(self, fact: Exited) -> None:
         tracked = self._tracked(fact.run)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from django.conf import settings
@@ -86,7 +86,7 @@ def start_message(claimed: Claim) -> Start:
         token=run_token(claimed.attempt),
         api_url=settings.API_URL,
         task_runner=deployment.task_runner if deployment else "",
-        keep=str(run.team_id) if placement and placement.kind == IN_WORKER and not source.get("environment") else "",
+        keep=str(run.team_id) if placement and placement.kind == IN_WORKER and _may_be_kept(source) else "",
         infrastructure=placement,
     )
 
@@ -99,6 +99,11 @@ def start_away(claimed: Claim) -> Start:
         shown = {name: value for name, value in placement.settings.items() if name in _SEEN_BY_RUNS}
         placement = Placement(kind=placement.kind, block=placement.block, settings=shown)
     return msgspec.structs.replace(start, token="", infrastructure=placement)
+
+
+def _may_be_kept(source: Mapping[str, Any]) -> bool:
+    """Whether runs may share a process: not where each may have other code, or another Python."""
+    return not source.get("environment") and source.get("kind") != "git"
 
 
 def absolute_entrypoint(entrypoint: str, directory: str) -> str:

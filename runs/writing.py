@@ -22,7 +22,8 @@ from runs.transitions import FINAL_VALUES
 _STATE_FIELDS = ("state_type", "state_name", "state_message", "error", "ended_by", "start_time", "end_time")
 _RUN_FIELDS = (*_STATE_FIELDS, "name", "state_time", "attempt", "lease_expires_at", "revision")
 _ATTEMPT_FIELDS = (
-    *_STATE_FIELDS, "journal", "host", "pid", "exit_code", "signal", "cause", "peak_memory_bytes", "cpu_seconds",
+    *_STATE_FIELDS, "journal", "source", "host", "pid", "exit_code", "signal", "cause", "peak_memory_bytes",
+    "cpu_seconds",
 )  # fmt: skip
 
 

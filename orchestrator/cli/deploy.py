@@ -107,7 +107,7 @@ def deploy(
         raise click.UsageError("--prune, --dry-run and --yes go with --all.")
     if spec and "kind" not in spec:
         raise click.UsageError("Say when: --weekly, --cron, --interval or --rrule; the rest needs one of them.")
-    root = root_of(entrypoint) if source_text == "snapshot" else None
+    root = root_of(source_text, entrypoint)
     found = inspect_flow(entrypoint, root)
     parameters = read_parameters(param, params, found["parameter_schema"])
     api = connect()

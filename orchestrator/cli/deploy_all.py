@@ -13,7 +13,7 @@ from orchestrator.cli.client import Api, ApiError, connect
 from orchestrator.cli.flow_inspection import inspect_flow
 from orchestrator.cli.output import command, emit_json, painted
 from orchestrator.cli.project_file import Declared, ProjectFile
-from orchestrator.cli.sources import code_of, file_of, snapshot_of, source_of, store, within_root
+from orchestrator.cli.sources import code_of, file_of, root_of, snapshot_of, source_of, store, within_root
 from orchestrator.cli.specs import complete
 from orchestrator.rest import TEAM
 from orchestrator.snapshots.roots import NoRoot, Root, find_root
@@ -76,7 +76,8 @@ class _Project:
 
     def _inspected(self, one: Declared) -> dict[str, Any] | str:
         try:
-            return inspect_flow(one.entrypoint, self._root, directory=self._folder)
+            root = self._root if one.source == "snapshot" else root_of(one.source, one.entrypoint, self._folder)
+            return inspect_flow(one.entrypoint, root, directory=self._folder)
         except click.ClickException as error:
             return f"{one.where}: {error.message}"
 
@@ -87,7 +88,14 @@ class _Project:
             source = source_of(self._snapshot, file_of(flow["entrypoint"]), one.environment)
             code = {**within_root(flow, self._root), "directory": "", "source": source}
         else:
-            code = code_of(self._api, one.source, None, flow, self._team)
+            code = code_of(
+                self._api,
+                one.source,
+                root_of(one.source, one.entrypoint, self._folder),
+                flow,
+                self._team,
+                one.environment,
+            )
         told = {name: flow[name] for name in ("flow", "description", "version", "parameter_schema")}
         schedules = [complete(schedule) for schedule in one.fields["schedules"]]
         return {**told, **code, **one.fields, "name": one.name, "schedules": schedules}

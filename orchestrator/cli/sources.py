@@ -10,25 +10,48 @@ import click
 from orchestrator.cli.client import Api
 from orchestrator.cli.output import note
 from orchestrator.sdk.exceptions import OrchestratorError
+from orchestrator.sdk.sources.kinds import read_source
 from orchestrator.snapshots.collecting import Collected, collect, in_words
-from orchestrator.snapshots.environment import find_environment
+from orchestrator.snapshots.environment import find_environment, named_by
 from orchestrator.snapshots.pushing import max_bytes, push
 from orchestrator.snapshots.roots import NoRoot, Root, find_root
 
 SOURCE_HELP: Final = (
     "Where runs have their code from: snapshot, stored on the server; path, the folder on the worker as it is when a "
-    "run starts; image, the container's own.  [snapshot]"
+    "run starts; git:URL@REF, a branch, tag or commit of a repository; image, the container's own.  [snapshot]"
 )
+GIT: Final = "git:"
 _SAID_BYTES: Final = 2 * 1024 * 1024  #: of files; an upload of more says how far it is
 
 
-def root_of(entrypoint: str) -> Root:
-    """Return the project that is deployed with an entrypoint. Raises ClickException."""
-    path = Path(_target(entrypoint)).expanduser().absolute()
+def root_of(source: str, entrypoint: str, directory: Path | None = None) -> Root | None:
+    """Return the folder of all of the code that a deployment's runs will have; None where that is on the worker.
+
+    Args:
+        source: As it was typed.
+        entrypoint: The flow's.
+        directory: Where to look for it; here by default.
+
+    Raises:
+        ClickException: There is no such folder.
+    """
+    path = Path(directory or Path.cwd(), Path(_target(entrypoint)).expanduser()).absolute()
+    file = path if path.suffix == ".py" else None
+    start = path.parent if file is not None else (directory or Path.cwd())
+    if source.startswith(GIT):
+        return Root(_clone(start.resolve()))
     try:
-        return find_root(path.parent, path) if path.suffix == ".py" else find_root(Path.cwd())
+        return find_root(start, file) if source == "snapshot" else None
     except NoRoot as error:
         raise click.ClickException(str(error)) from None
+
+
+def _clone(start: Path) -> Path:
+    """Return the folder of the clone that a folder is in. Raises ClickException."""
+    top = next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), None)
+    if top is None:
+        raise click.ClickException(f"{start} is in no clone of a repository. Deploy from one.")
+    return top
 
 
 def code_of(
@@ -49,13 +72,37 @@ def code_of(
     if source in ("path", "image"):
         code = {"entrypoint": _relative(found["entrypoint"], found["directory"]), "directory": found["directory"]}
         return {**code, "source": {"kind": source}}
+    if source.startswith(GIT):
+        assert root is not None
+        return _from_git(source.removeprefix(GIT), root, found, environment)
     if source != "snapshot" or root is None:
-        raise click.UsageError(f"--source {source!r} is none; write snapshot, path or image.")
+        raise click.UsageError(f"--source {source!r} is none; write snapshot, path, git:URL@REF or image.")
     file = file_of(found["entrypoint"])
     collected = snapshot_of(api, root, file)
     said = source_of(collected, file, environment)
     store(api, root, collected, team)
     return {**within_root(found, root), "source": said}
+
+
+def _from_git(address: str, root: Root, found: dict[str, Any], environment: str | bool) -> dict[str, Any]:
+    """Return what a declaration says of code in a repository that is cloned here. Raises ClickException."""
+    url, ref = _parted(address)
+    try:
+        read_source({"kind": "git", "url": url, "ref": ref})
+        needs = named_by(root.folder, file_of(found["entrypoint"])) if environment is True else environment or ""
+    except OrchestratorError as error:
+        raise click.UsageError(f"--source git: {error}") from None
+    note(f"Runs have the code that is at {ref or 'the default branch'} of {url} when they start, not what is here.")
+    said = {"kind": "git", "url": url, **({"ref": ref} if ref else {}), **({"environment": needs} if needs else {})}
+    return {**within_root(found, root), "source": said}
+
+
+def _parted(address: str) -> tuple[str, str]:
+    """Part URL@REF: what is after the last @ of the path, not that of user@host."""
+    scheme, mark, rest = address.rpartition("://")
+    host, slash, path = rest.partition("/") if mark else rest.partition(":")
+    path, _, ref = path.rpartition("@") if "@" in path else (path, "", "")
+    return f"{scheme}{mark}{host}{slash}{path}", ref
 
 
 def source_of(collected: Collected, file: Path | None, environment: str | bool) -> dict[str, Any]:

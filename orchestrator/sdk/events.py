@@ -74,6 +74,12 @@ class FlowRunSnapshot(Attempt, tag="flow_run_update", kw_only=True):
     run_name: str = ""
 
 
+class CodeFound(Attempt, tag="code", kw_only=True):
+    """Which code exactly an attempt runs, where its source did not say it all: the commit that a branch was at."""
+
+    commit: str
+
+
 class TaskRunCreated(Attempt, tag="task_run", kw_only=True):
     """A task was called or submitted. Carries the first state, so that a plain call costs two facts in all."""
 
@@ -154,7 +160,16 @@ class Header(msgspec.Struct, tag_field="k", tag="header", omit_defaults=True, kw
 
 
 AnyFact: TypeAlias = (
-    FlowRunCreated | FlowRunState | FlowRunSnapshot | TaskRunCreated | TaskRunState | Log | Resources | Exited | Ended
+    FlowRunCreated
+    | FlowRunState
+    | FlowRunSnapshot
+    | CodeFound
+    | TaskRunCreated
+    | TaskRunState
+    | Log
+    | Resources
+    | Exited
+    | Ended
 )
 
 encode = msgspec.json.Encoder(enc_hook=str).encode

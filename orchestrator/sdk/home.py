@@ -77,6 +77,11 @@ class Home:
         return self.root / "snapshots"
 
     @property
+    def checkouts(self) -> Path:
+        """Git repositories and their files that runs of this machine use; whatever is missing is cloned again."""
+        return self.root / "checkouts"
+
+    @property
     def environments(self) -> Path:
         """Environments that uv built for runs of this machine, by a hash of what they need."""
         return self.root / "environments"

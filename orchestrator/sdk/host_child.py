@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from orchestrator.sdk import interrupts, journal
 from orchestrator.sdk.endings import error_fact
-from orchestrator.sdk.events import FlowRunState, Log
+from orchestrator.sdk.events import CodeFound, FlowRunState, Log
 from orchestrator.sdk.exceptions import FlowLoadError
 from orchestrator.sdk.execute import ClaimedRun, execute
 from orchestrator.sdk.flows import Flow
@@ -77,8 +77,10 @@ def _environment(start: Start, note: HostNote) -> str:
     journal.open_journal(None, start.run, start.attempt)
     try:
         reach = Reach(start.api_url, start.token, partial(_say, start))
-        root = open_code(start.source, start.directory, start.entrypoint, reach).root
-        python = python_of(start.source, root, reach.say)
+        code = open_code(start.source, start.directory, start.entrypoint, reach)
+        python = python_of(start.source, code.root, reach.say)
+        if code.exact:  # the branch may move before that Python asks for it again
+            start.source = {**start.source, "ref": code.exact["commit"]}
     except FlowLoadError as error:
         journal.close()
         journal.open_journal(start.journal, start.run, start.attempt).on_ended = note.set_ended
@@ -152,14 +154,20 @@ def take_over(start: Start) -> None:
         os.environ[VARIABLE] = start.task_runner
 
 
-def enter_code(start: Start) -> str:
+def enter_code(start: Start, is_recorded: bool = True) -> str:
     """Have a run's code in reach, work in its directory, and return the entrypoint to load.
+
+    Args:
+        start: What to run.
+        is_recorded: Whether to record which code exactly was found.
 
     Raises:
         FlowLoadError: The code cannot be brought here, or the directory cannot be entered.
     """
     reach = Reach(start.api_url, start.token, partial(_say, start))
     code = open_code(start.source, start.directory, start.entrypoint, reach)
+    if code.exact and is_recorded:
+        journal.record(CodeFound(run=start.run, attempt=start.attempt, commit=code.exact["commit"]))
     enter(code.directory)
     sys.argv = [Entrypoint.parse(code.entrypoint).target]
     return code.entrypoint

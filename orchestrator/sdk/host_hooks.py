@@ -30,7 +30,7 @@ def run_hooks(start: Start, reason: str, message: str, host_pid: int) -> NoRetur
         become_ordinary()
         take_over(start)
         journal.open_journal(None, start.run, start.attempt)
-        execute_hooks(load_flow(enter_code(start)), claimed_run(start), _state(reason, message))
+        execute_hooks(load_flow(enter_code(start, is_recorded=False)), claimed_run(start), _state(reason, message))
         exit_code = 0
     except BaseException as error:  # user code may raise anything; the process must not return to the host
         sys.excepthook(type(error), error, error.__traceback__)

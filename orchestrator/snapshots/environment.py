@@ -37,3 +37,13 @@ def find_environment(collected: Collected, file: Path | None, asked: str | bool 
         return next((path for path in looked_at if read_needs(collected.root / path) is not None), "")
     except BadNeeds as error:
         raise CannotCollect(str(error)) from None
+
+
+def named_by(root: Path, file: Path | None) -> str:
+    """Return the file of a folder, in the same order, of which no snapshot is taken. Raises CannotCollect."""
+    own = [file.resolve().relative_to(root.resolve()).as_posix()] if file is not None else []
+    looked_at = [path for path in (*own, *_FILES) if (root / path).is_file()]
+    try:
+        return next((path for path in looked_at if read_needs(root / path) is not None), "")
+    except BadNeeds as error:
+        raise CannotCollect(str(error)) from None

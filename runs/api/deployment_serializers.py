@@ -60,8 +60,9 @@ INFRASTRUCTURE: Any = {
 OVERRIDES: Any = {"required": False, "help_text": "Values instead of the block's, of fields that the block opens."}
 
 SOURCE = (
-    "Where the code is: `kind` is `snapshot` (with its `hash`), `path` (on the worker) or `image`; left out: a path."
-    " Of a snapshot, `directory` and `entrypoint` are relative to its root."
+    "Where the code is: `kind` is `snapshot` (with its `hash`), `path` (on the worker), `git` (with `url` and `ref`) or"
+    " `image`; left out: a path. Of a snapshot and a repository, `directory` and `entrypoint` are relative to the root,"
+    " and `environment` is the file of it that says what it needs."
 )
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from orchestrator.sdk.exceptions import OrchestratorError
 from orchestrator.sdk.sources.base import Source
+from orchestrator.sdk.sources.git import GitSource
 from orchestrator.sdk.sources.image import ImageSource
 from orchestrator.sdk.sources.path import PathSource
 from orchestrator.sdk.sources.snapshot import SnapshotSource
@@ -14,6 +15,7 @@ from orchestrator.sdk.sources.snapshot import SnapshotSource
 KINDS: Final[dict[str, type[Any]]] = {
     "path": PathSource,
     "snapshot": SnapshotSource,
+    "git": GitSource,
     "image": ImageSource,
 }
 PATH: Final = {"kind": "path"}
