@@ -36,6 +36,7 @@ class Bundle:
     left: int
     is_quick: bool  #: whether there were several: their task takes no time
     is_begun: bool = False  #: as their claims say: should this worker die, they are not executed again by themselves
+    off: set[str] = field(default_factory=set)  #: calls that were given up before they began
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -60,7 +61,8 @@ class TaskProcess:
     def __init__(self, run: "RunOfCalls", environment: Mapping[str, str], directory: str) -> None:
         self.run = run
         self.inbox: queue.SimpleQueue[TakenCall | None] = queue.SimpleQueue()
-        self.call: TakenCall | None = None
+        self.call: TakenCall | None = None  #: that executes in it
+        self.held: TakenCall | None = None  #: the same, from when it was handed to it until its end was said
         self._environment = {name: value for name, value in environment.items() if name not in _NOT_PASSED}
         self._directory = directory
         self._lock = threading.Lock()  #: held while a call begins or ends, so that no other one is killed for it

@@ -1,10 +1,5 @@
-"""A worker's side: takes calls that Celery brings, claims them in the broker, and has processes execute them.
+"""A worker's side: takes calls that Celery brings, claims them (`claims`), and has processes execute them."""
 
-A call is executed by whoever sets its claim, and at most once. The claim is renewed with the worker's heartbeat. Where
-a flow run has given a call up, its claim says so (`keys.OFF`), and the worker that still has it ends it.
-"""
-
-import hashlib
 import logging
 import os
 import threading
@@ -20,7 +15,8 @@ import redis
 
 from orchestrator.sdk.runners.call_wire import LOST, RETURNED, TAKEN, SentCall
 from runs.calls import keys
-from runs.calls.keys import BEGUN, OFF, RunKeys
+from runs.calls.claims import Claims, Heard, Held
+from runs.calls.keys import RunKeys
 from runs.calls.processes import IDLE_SECONDS, Bundle, TakenCall, TaskProcess
 from runs.calls.signing import CallMessage, Forged, WorkerKey, opened
 from runs.calls.way_back import WayBack
@@ -78,7 +74,7 @@ class Desk:
         self.worker, self.name, self.key = worker, name, key
         self.server_keys: Sequence[str] = ()
         self.queues: Collection[str] = ()
-        self._id = worker.hex.encode()
+        self._claims = Claims(worker)
         self._places = places
         self._environment, self._directory = environment, directory
         self._set_open = set_open
@@ -109,26 +105,18 @@ class Desk:
     def _claim(self, message: CallMessage) -> None:
         names = RunKeys(message.run, message.attempt, message.line)
         age = time.time() - message.sent_at
-        is_stale = self._draining or not -keys.SKEW_SECONDS < age < keys.MESSAGE_SECONDS + keys.SKEW_SECONDS
-        with keys.broker().pipeline(transaction=False) as pipe:
-            pipe.set(keys.worker(self._id.decode()), b"1", px=keys.WORKER_MS)
-            pipe.exists(names.over)
-            pipe.exists(names.wanted)
-            for call in message.calls:
-                pipe.set(names.claim(call.id), OFF if is_stale else self._id, nx=True, ex=keys.CLAIM_SECONDS)
-            pipe.hdel(names.waiting, *(call.id for call in message.calls))
-            _, is_over, is_wanted, *claimed, _ = pipe.execute()
-        mine = [call for call, is_mine in zip(message.calls, claimed, strict=True) if is_mine]
-        if is_over or not mine:
+        is_stale = not -keys.SKEW_SECONDS < age < keys.MESSAGE_SECONDS + keys.SKEW_SECONDS
+        refuse = is_stale or self._draining
+        taken = self._claims.take(names, message.calls, refuse=refuse)
+        if taken.is_over or not taken.mine:
             return
         run = self._run_of(names)
-        if is_stale:
-            is_ahead = age < -keys.SKEW_SECONDS
-            why = _BEHIND.format(name=self.name, seconds=-age) if is_ahead else ""
-            for call in mine:
-                run.way_back.say(RETURNED, call.id, why.encode())
+        if not refuse:
+            self._have(run, taken.mine, taken.is_wanted)
             return
-        self._have(run, mine, bool(is_wanted))
+        why = _BEHIND.format(name=self.name, seconds=-age) if age < -keys.SKEW_SECONDS else ""
+        for call in taken.mine:
+            run.way_back.say(RETURNED, call.id, why.encode())
 
     def _run_of(self, names: RunKeys) -> RunOfCalls:
         with self._lock:
@@ -202,43 +190,38 @@ class Desk:
         """Return a payload, its parts fetched; None where they are gone: then the call was given back."""
         if not call.parts:
             return call.payload
-        names = call.run.names
         try:
-            parts = keys.broker().mget([names.part(call.id, number) for number in range(call.parts)])
+            payload = self._claims.payload(call.run.names, call.id, call.parts, call.digest)
         except redis.RedisError:
-            parts = [None]
-        data = b"" if None in parts else b"".join(parts)
-        if hashlib.sha256(data).digest() != call.digest:
+            payload = None
+        if payload is None:
             call.run.way_back.say(RETURNED, call.id, b"The parts of what it was to get are no longer in the broker")
-            return None
-        return data
+        return payload
 
     def begins(self, call: TakenCall) -> bool:
-        """Note in the claims that the calls of a message begin, in one word for all of them: they are quick ones.
+        """Note that the calls of a message begin, in one word for all of them: they are quick ones.
 
         Returns:
-            Whether that is noted; where the broker is away, the call was given back.
+            Whether this one may: not where it was given up, or where the broker is away; then it was given back.
         """
-        bundle, names = call.bundle, call.run.names
+        bundle = call.bundle
         with bundle.lock:
-            if bundle.is_begun:
-                return True
-            try:
-                with keys.broker().pipeline(transaction=False) as pipe:
-                    for id in bundle.ids:
-                        pipe.set(names.claim(id), self._id + BEGUN, xx=True, ex=keys.CLAIM_SECONDS)
-                    pipe.execute()
-            except redis.RedisError:
-                call.run.way_back.say(RETURNED, call.id)
-                return False
-            bundle.is_begun = True
-            return True
+            if not bundle.is_begun:
+                try:
+                    bundle.off = self._claims.begin(call.run.names, bundle.ids)
+                except redis.RedisError:
+                    call.run.way_back.say(RETURNED, call.id)
+                    return False
+                bundle.is_begun = True
+        return call.id not in bundle.off
 
     def ended(self, call: TakenCall) -> None:
         """Note that a call has ended."""
         with self._lock:
             call.run.busy_at = time.monotonic()
             call.run.said.append(call.id)
+            if call.process is not None:
+                call.process.held = None
             self._leave_bundle(call)
 
     def forget(self, process: TaskProcess, call: TakenCall | None, problem: str) -> None:
@@ -306,6 +289,7 @@ class Desk:
     def _handed(self, run: RunOfCalls, process: TaskProcess) -> TakenCall:
         call = run.waiting.popleft()
         call.process = process
+        process.held = call
         return call
 
     def _leave_bundle(self, call: TakenCall) -> None:
@@ -372,12 +356,10 @@ class Desk:
                     self._beats = None
                     return
                 runs = list(self._runs.values())
-                for run in runs:
-                    if run.way_back.is_empty:
-                        run.said.clear()
-                held = {run: self._held(run) for run in runs}
+                held = [self._held(run) for run in runs]
             try:
-                self._beat(held)
+                for run, heard in zip(runs, self._claims.beat(held), strict=True):
+                    self._heed(run, heard)
                 self._is_told = False
             except redis.RedisError as error:
                 if not self._is_told:
@@ -388,49 +370,23 @@ class Desk:
             self._look.wait(BEAT_SECONDS)
             self._look.clear()
 
-    def _held(self, run: RunOfCalls) -> list[TakenCall]:
-        return [*(call for process in run.processes if (call := process.call)), *run.waiting]
+    def _held(self, run: RunOfCalls) -> Held:
+        """Return what there is of a run. Holds the lock."""
+        if run.way_back.is_empty:
+            run.said.clear()
+        calls = [*(call for process in run.processes if (call := process.held)), *run.waiting]
+        return Held(run.names, {call.id: call.bundle.is_begun for call in calls}, list(run.said))
 
-    def _beat(self, held: Mapping[RunOfCalls, Sequence[TakenCall]]) -> None:
-        """Say that this worker lives, and learn which runs and calls are wanted no more."""
-        with keys.broker().pipeline(transaction=False) as pipe:
-            pipe.set(keys.worker(self._id.decode()), b"1", px=keys.WORKER_MS)
-            for run, calls in held.items():
-                ids = "\n".join((*run.said, *(call.id for call in calls)))
-                pipe.set(run.names.held(self._id.decode()), ids, px=keys.HELD_MS)
-                pipe.exists(run.names.over)
-                pipe.exists(run.names.wanted)
-                for call in calls:
-                    claim = run.names.claim(call.id)
-                    mine = self._id + BEGUN if call.bundle.is_begun else self._id
-                    pipe.set(claim, mine, nx=True, ex=keys.CLAIM_SECONDS)  # the broker may have been emptied
-                    pipe.expire(claim, keys.CLAIM_SECONDS)
-                    pipe.get(claim)
-            answers = iter(pipe.execute()[1:])
+    def _heed(self, run: RunOfCalls, heard: Heard) -> None:
+        """Do what follows from what the broker says of a run."""
+        if heard.given_up:
+            self.stop_calls(run.names.id, heard.given_up, kill=True)
         now = time.monotonic()
-        for run, calls in held.items():
-            _, is_over, is_wanted = next(answers), next(answers), next(answers)
-            claims = [(next(answers), next(answers), next(answers))[2] for _ in calls]
-            self._heed(run, calls, claims, bool(is_over), bool(is_wanted), now)
-
-    def _heed(
-        self,
-        run: RunOfCalls,
-        calls: Sequence[TakenCall],
-        claims: Sequence[bytes | None],
-        is_over: bool,
-        is_wanted: bool,
-        now: float,
-    ) -> None:
-        given_up = [call.id for call, claim in zip(calls, claims, strict=True) if claim == OFF]
-        if given_up:
-            self.stop_calls(run.names.id, given_up, kill=True)
         with self._lock:
-            if is_wanted:
+            if heard.is_wanted:
                 run.is_wanted, run.wanted_at = True, now
             is_idle = not run.bundles and not run.processes and now - run.busy_at > IDLE_SECONDS
-            is_idle = is_idle and run.way_back.is_empty
-            if is_over or is_idle or now - run.wanted_at > UNWANTED_SECONDS:
+            if heard.is_over or (is_idle and run.way_back.is_empty) or now - run.wanted_at > UNWANTED_SECONDS:
                 self._end(run)
                 return
             returned = self._too_late(run, now)

@@ -8,26 +8,21 @@ them, so that what was sent twice is executed once, and entries of the stream ha
 from __future__ import annotations
 
 import hashlib
-import http.client
 import secrets
-import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.sdk import capture, terminal
 from orchestrator.sdk.control_address import Address
 from orchestrator.sdk.control_link import Away, Link, Refused
 from orchestrator.sdk.effects import Outcome
-from orchestrator.sdk.exceptions import RunnerError
+from orchestrator.sdk.exceptions import CrashedRun, RunnerError
 from orchestrator.sdk.runners.call_wire import (
-    ENTRY,
     EXCHANGE_PATH,
     LOST,
     MAX_BODY,
-    MAX_FRAMES,
     MAX_IDS,
     MAX_MESSAGE,
     MAX_MESSAGES,
@@ -35,7 +30,6 @@ from orchestrator.sdk.runners.call_wire import (
     PART,
     PIECE,
     RETURNED,
-    STREAM_PATH,
     TAKEN,
     TOOK,
     Answer,
@@ -47,6 +41,7 @@ from orchestrator.sdk.runners.call_wire import (
 )
 from orchestrator.sdk.runners.calls import Message
 from orchestrator.sdk.runners.celery_pace import Pace
+from orchestrator.sdk.runners.celery_stream import Stream
 
 if TYPE_CHECKING:
     from orchestrator.sdk.runners.celery import CeleryCall, CeleryTaskRunner
@@ -88,10 +83,9 @@ class Line:
         self._seen_at = 0.0
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._missing: dict[str, float] = {}
-        self._numbers: dict[bytes, int] = {}
         self._closed = False
         self._is_told = self._is_unheard = False  # whether a person was told
-        self._stream: http.client.HTTPConnection | None = None
+        self._stream = Stream(self._link, self._id)
         self._sender = threading.Thread(target=self._send_all, name="orchestrator-calls", daemon=True)
         self._sender.start()
         threading.Thread(target=self._listen, name="orchestrator-calls-stream", daemon=True).start()
@@ -129,12 +123,7 @@ class Line:
             self._condition.notify_all()
         if threading.current_thread() is not self._sender:
             self._sender.join(CLOSE_SECONDS)
-        connection = self._stream
-        if connection is not None and connection.sock is not None:
-            try:
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:  # it is gone
-                pass
+        self._stream.close()
 
     # --- out
 
@@ -289,7 +278,7 @@ class Line:
             recalled = [call for sent_id in answer.recalled if (call := self._drop(sent_id)) is not None]
             now = time.monotonic()
             missing = {sent_id: self._missing.get(sent_id, now) for sent_id in answer.missing}
-            if not self._has_read(answer.tail):
+            if not self._stream.has_come_to(answer.tail):
                 missing = {}
             if exchange.look:
                 self._missing = missing
@@ -311,9 +300,6 @@ class Line:
             call.has_begun = call.has_begun or sent_id not in answer.unbegun  # it may have, without a word of it
             self._runner.lose(call, f"The worker that executed the task ({call.worker}) was lost, or its word on it")
 
-    def _has_read(self, tail: str) -> bool:
-        return not tail or _order(tail) <= _order(self._seen)
-
     def _drop(self, sent_id: str) -> CeleryCall | None:
         """Forget a handing out. Holds the condition."""
         call = self._out.pop(sent_id, None)
@@ -331,42 +317,17 @@ class Line:
     # --- in
 
     def _listen(self) -> None:
-        delay = 0.0
-        while not self._closed:
-            try:
-                for entry_id, worker, number, data in self._entries_of_stream():
-                    delay = 0.0
-                    if number > self._numbers.get(worker, -1):
-                        self._numbers[worker] = number
-                        for kind, about, body in frames_of(data):
-                            self._take(kind, about, body)
-                    self._note_seen(entry_id)
-            except (Away, Refused, OSError, http.client.HTTPException, ValueError, AttributeError):
-                pass  # what is posted says what is wrong; AttributeError: http.client's, where it was closed meanwhile
-            delay = min(_LONGEST_AWAY_SECONDS, max(0.05, delay * 2))
-            with self._condition:
-                if not self._closed:
-                    self._condition.wait(delay)
-
-    def _entries_of_stream(self) -> Iterator[tuple[str, bytes, int, bytes]]:
-        """Yield entries until the stream breaks off: its id, the worker, its number there, and frames."""
-        connection, response = self._link.stream(
-            f"{STREAM_PATH}?line={self._id}&after={self._seen}", "application/octet-stream"
-        )
-        self._stream = connection
-        try:
-            while not self._closed:
-                head = _read(response, ENTRY.size)
-                length, worker, number, size = ENTRY.unpack(head)
-                if size > MAX_FRAMES:
-                    raise ValueError("an entry is too big")
-                entry_id = _read(response, length).decode()
-                data = _read(response, size)
-                if length:  # else it says that it is still there
-                    yield entry_id, worker, number, data
-        finally:
-            self._stream = None
-            connection.close()
+        for entry in self._stream.entries():
+            for kind, about, body in frames_of(entry.frames):
+                call = self._out.get(about)
+                if call is None:  # it was handed out anew since
+                    continue
+                try:
+                    self._take(call, kind, about, body)
+                except Exception as error:  # whatever comes of a user's values; the thread is for all calls
+                    message = f"What a worker says of the task cannot be taken: {error!r}"
+                    call.end(Outcome(error=CrashedRun(message), crashed=True))
+            self._note_seen(entry.id)
 
     def _note_seen(self, entry_id: str) -> None:
         with self._condition:
@@ -377,15 +338,8 @@ class Line:
             if self._entries == ACK_ENTRIES or self._entries == 1:
                 self._condition.notify()
 
-    def _take(self, kind: int, about: str, body: bytes) -> None:
+    def _take(self, call: CeleryCall, kind: int, about: str, body: bytes) -> None:
         """Take what a worker says of a call; in the order in which it says it."""
-        call = self._out.get(about)
-        if call is None:  # handed out anew since, or ended by the flow; its facts are still facts
-            if kind == Message.FACT:
-                from orchestrator.sdk.journal import record_encoded
-
-                record_encoded(body)
-            return
         call.at = time.monotonic()
         if kind == PIECE:
             call.pieces.append(body)
@@ -445,16 +399,3 @@ def _says_anything(exchange: Exchange) -> bool:
     return bool(
         exchange.messages or exchange.recall or exchange.stop or exchange.kill or exchange.look or exchange.seen
     )
-
-
-def _read(response: http.client.HTTPResponse, size: int) -> bytes:
-    """Read so many bytes. Raises OSError where the stream ends before."""
-    data = response.read(size) if size else b""
-    if len(data) < size:
-        raise ConnectionResetError("the stream has ended")
-    return data
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    time_ms, _, number = entry_id.partition("-")
-    return int(time_ms or 0), int(number or 0)

@@ -1,0 +1,103 @@
+"""What one worker asks and tells the broker about calls. Each method is one round trip, and raises `redis.RedisError`.
+
+A call is executed by whoever sets its claim, and at most once. The claim is renewed with the worker's heartbeat. Where
+a flow run has given a call up, its claim says so (`keys.OFF`), and the worker that still has it ends it.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from orchestrator.sdk.runners.call_wire import SentCall
+from runs.calls import keys
+from runs.calls.keys import BEGUN, OFF, RunKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of claiming the calls of a message: those that are this worker's, and how their flow run stands."""
+
+    mine: list[SentCall]
+    is_over: bool
+    is_wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a worker has of a flow run: its calls, by id whether they may have begun, and the ids of what just ended."""
+
+    names: RunKeys
+    calls: dict[str, bool]
+    ended: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How a flow run stands, and which of its calls were given up."""
+
+    is_over: bool
+    is_wanted: bool
+    given_up: list[str]
+
+
+class Claims:
+    """The claims of a worker."""
+
+    def __init__(self, worker: UUID) -> None:
+        self._id = worker.hex.encode()
+        self._beat_key = keys.worker(worker.hex)
+
+    def take(self, names: RunKeys, calls: Sequence[SentCall], *, refuse: bool) -> Taken:
+        """Claim calls; with `refuse`, so that nobody executes them under these ids."""
+        with keys.broker().pipeline(transaction=False) as pipe:
+            pipe.set(self._beat_key, b"1", px=keys.WORKER_MS)
+            pipe.exists(names.over)
+            pipe.exists(names.wanted)
+            for call in calls:
+                pipe.set(names.claim(call.id), OFF if refuse else self._id, nx=True, ex=keys.CLAIM_SECONDS)
+            pipe.hdel(names.waiting, *(call.id for call in calls))
+            _, is_over, is_wanted, *claimed, _ = pipe.execute()
+        mine = [call for call, is_mine in zip(calls, claimed, strict=True) if is_mine]
+        return Taken(mine, bool(is_over), bool(is_wanted))
+
+    def begin(self, names: RunKeys, calls: Collection[str]) -> set[str]:
+        """Note in the claims that calls may have begun. Returns those that were given up: they must not begin."""
+        with keys.broker().pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.set(names.claim(call), self._id + BEGUN, xx=True, get=True, ex=keys.CLAIM_SECONDS)
+            off = {call for call, before in zip(calls, pipe.execute(), strict=True) if before == OFF}
+            for call in off:
+                pipe.set(names.claim(call), OFF, ex=keys.CLAIM_SECONDS)
+            pipe.execute()
+        return off
+
+    def payload(self, names: RunKeys, call: str, parts: int, digest: bytes) -> bytes | None:
+        """Return a payload that travels in parts; None where they are gone, or are others than were signed."""
+        found = keys.broker().mget([names.part(call, number) for number in range(parts)])
+        data = b"" if None in found else b"".join(found)
+        return data if hashlib.sha256(data).digest() == digest else None
+
+    def beat(self, held: Sequence[Held]) -> list[Heard]:
+        """Say that this worker lives and what it has, and hear how that stands, in the same order."""
+        with keys.broker().pipeline(transaction=False) as pipe:
+            pipe.set(self._beat_key, b"1", px=keys.WORKER_MS)
+            for one in held:
+                ids = "\n".join((*one.ended, *one.calls))
+                pipe.set(one.names.held(self._id.decode()), ids, px=keys.HELD_MS)
+                pipe.exists(one.names.over)
+                pipe.exists(one.names.wanted)
+                for call, has_begun in one.calls.items():
+                    claim = one.names.claim(call)
+                    mine = self._id + BEGUN if has_begun else self._id
+                    pipe.set(claim, mine, nx=True, ex=keys.CLAIM_SECONDS)  # the broker may have been emptied
+                    pipe.expire(claim, keys.CLAIM_SECONDS)
+                    pipe.get(claim)
+            answers = iter(pipe.execute()[1:])
+        heard = []
+        for one in held:
+            _, is_over, is_wanted = next(answers), next(answers), next(answers)
+            claims = {call: (next(answers), next(answers), next(answers))[2] for call in one.calls}
+            given_up = [call for call, claim in claims.items() if claim == OFF]
+            heard.append(Heard(bool(is_over), bool(is_wanted), given_up))
+        return heard
