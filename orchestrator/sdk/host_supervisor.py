@@ -48,6 +48,7 @@ def supervise(start: Start, note: HostNote, host_pid: int, infrastructure: Infra
     exit_code = 1
     try:
         become_ordinary()
+        kernel.hide()  # it has credentials for its engine, and runs of this worker are its user's too
         supervisor = _Supervisor(start, note, infrastructure)
         signal.signal(signal.SIGTERM, supervisor.on_sigterm)
         kernel.die_with_parent(host_pid, signal.SIGTERM)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
@@ -28,6 +29,11 @@ class _Kernel:
             self._prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent_pid:
             os._exit(1)
+
+    def hide(self) -> None:
+        """Keep other processes of this user from looking into this one's memory and environment."""
+        if self._prctl is not None:
+            self._prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
     def adopt_orphans(self) -> None:
         """Make this process the parent of what its children leave behind, so that it sees it."""

@@ -10,15 +10,25 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 TOKEN = "cluster-token"
 PATH = re.compile(
@@ -44,7 +54,8 @@ class Answer(Exception):
 class FakeCluster:
     """The objects, and who acts on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: "Certificates | None" = None) -> None:
+        self._tls = tls
         self.changed = threading.Condition()
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.version = 100
@@ -60,19 +71,22 @@ class FakeCluster:
         self._kubelets: dict[str, Kubelet] = {}
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.cluster = self
+        if tls is not None:
+            self._server.socket = tls.context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     @property
     def url(self) -> str:
         """Where the API is."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def kubeconfig(self) -> str:
         """What reaches it."""
-        user = {"name": "worker", "user": {"token": TOKEN}}
+        tls = self._tls
+        user = {"name": "worker", "user": {"token": TOKEN, **(tls.of_user if tls else {})}}
         context = {"name": "test", "context": {"cluster": "test", "user": "worker"}}
-        clusters = [{"name": "test", "cluster": {"server": self.url}}]
+        clusters = [{"name": "test", "cluster": {"server": self.url, **(tls.of_cluster if tls else {})}}]
         whole = {"clusters": clusters, "users": [user], "contexts": [context], "current-context": "test"}
         return json.dumps({"apiVersion": "v1", "kind": "Config", **whole})
 
@@ -524,10 +538,42 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
 
 
+class Certificates:
+    """A cluster's authority, which vouches for its API server and for its one user."""
+
+    def __init__(self, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cluster")])
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+        certificate = made.public_bytes(pem)
+        secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+        (folder / "both.pem").write_bytes(certificate + secret)
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.context.load_cert_chain(folder / "both.pem")
+        self.context.load_verify_locations(folder / "both.pem")
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        text, key_text = (b64encode(data).decode() for data in (certificate, secret))
+        self.of_user = {"client-certificate-data": text, "client-key-data": key_text}
+        self.of_cluster = {"certificate-authority-data": text}
+
+
 @contextmanager
-def fake_cluster() -> Iterator[FakeCluster]:
+def fake_cluster(tls: Certificates | None = None) -> Iterator[FakeCluster]:
     """Run one."""
-    cluster = FakeCluster()
+    cluster = FakeCluster(tls)
     cluster.start()
     try:
         yield cluster

@@ -1,9 +1,11 @@
 """The kind `kubernetes` against an API server that breaks: one Job an attempt, no false crash, every end told apart."""
 
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from orchestrator.sdk.infrastructure.cluster import ClusterProblem, read_kubecon
 from orchestrator.sdk.infrastructure.container_engine import name_of
 from orchestrator.sdk.infrastructure.kubernetes import Kubernetes, KubernetesSettings
 from orchestrator.sdk.infrastructure.manifests import TOKEN
-from tests.infrastructure.cluster import FakeCluster
+from tests.infrastructure.cluster import Certificates, FakeCluster, fake_cluster
 
 WAIT_SECONDS = 30.0
 WAITS = "import sys, time\nprint('up', flush=True)\ntime.sleep(60)"
@@ -250,3 +252,16 @@ def test_a_kubeconfig_may_not_reach_into_the_worker_s_machine(kind: str, values:
     config[kind] = [{"name": "c", kind[:-1]: values}]
     with pytest.raises(ClusterProblem, match="refers to the machine where it is used"):
         read_kubeconfig(str(config))
+
+
+def test_a_cluster_is_reached_by_its_own_certificates_and_no_key_is_left_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = tmp_path / "written"
+    written.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(written))
+    with fake_cluster(Certificates(tmp_path)) as cluster:
+        attempt = Attempt(cluster, "print('up')")
+        assert attempt.execute().exit_code == 0
+        assert attempt.lines == ["up"]
+    assert list(written.iterdir()) == []

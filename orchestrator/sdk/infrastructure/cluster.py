@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +24,7 @@ PATIENCE_SECONDS: Final = 60.0  #: an API that does not answer, or says 503, is 
 LONGEST_PAUSE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _SLACK_SECONDS: Final = 10.0
+_CONNECTIONS: Final = 4
 _LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 # Of a kubeconfig that somebody else wrote: they have this machine execute programs, or send files of it away.
 _FORBIDDEN: Final = (
@@ -63,9 +66,16 @@ class Cluster:
     """
 
     def __init__(self, kubeconfig: str = "", context: str = "") -> None:
-        client = _client(kubeconfig, context)
-        self._configuration = client.configuration
-        self._pool = client.rest_client.pool_manager
+        self._configuration, tls = _configured(kubeconfig, context)
+        import urllib3  # the kubernetes package has loaded it
+
+        name = getattr(self._configuration, "tls_server_name", None)
+        more = {"server_hostname": name, "assert_hostname": name} if name else {}
+        proxy = self._configuration.proxy
+        if proxy:
+            self._pool: Any = urllib3.ProxyManager(proxy, ssl_context=tls, maxsize=_CONNECTIONS, **more)
+        else:
+            self._pool = urllib3.PoolManager(ssl_context=tls, maxsize=_CONNECTIONS, **more)
         self.url = str(self._configuration.host).rstrip("/")
         self.is_closing = threading.Event()
 
@@ -209,7 +219,24 @@ def _problem(status: int, said: Mapping[str, Any]) -> ClusterProblem:
     return kind(message, status, str(said.get("reason") or ""))
 
 
-def _client(kubeconfig: str, context: str) -> Any:
+def _configured(kubeconfig: str, context: str) -> tuple[Any, ssl.SSLContext]:
+    """Return the address and credentials of a cluster, and what its connections are made with.
+
+    The package writes keys to files. They are gone before anything else happens: runs of other kinds may be of the same
+    user.
+    """
+    with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder:
+        settings = _configuration(kubeconfig, context, folder)
+        tls = ssl.create_default_context(cafile=settings.ssl_ca_cert or None)
+        tls.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own authorities often leave out what RFC 5280 wants
+        if not settings.verify_ssl:
+            tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+        if settings.cert_file:
+            tls.load_cert_chain(settings.cert_file, settings.key_file)
+    return settings, tls
+
+
+def _configuration(kubeconfig: str, context: str, folder: str) -> Any:
     try:
         from kubernetes import client, config  # 0.2 s
     except ImportError:
@@ -224,13 +251,14 @@ def _client(kubeconfig: str, context: str) -> Any:
                 context=context or None,
                 client_configuration=settings,
                 persist_config=False,
+                temp_file_path=folder,
             )
         else:
             config.load_incluster_config(client_configuration=settings)
     except config.ConfigException as error:
         words = str(error) if kubeconfig else "this worker runs in no cluster, and the block names no kubeconfig"
         raise ClusterProblem(words) from None
-    return client.ApiClient(settings)
+    return settings
 
 
 def read_kubeconfig(text: str) -> dict[str, Any]:

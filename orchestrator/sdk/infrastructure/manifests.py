@@ -50,7 +50,7 @@ def job(
     Raises:
         ManifestError: There is no Job, or no container in it, or a patch does not fit.
     """
-    manifest = copy.deepcopy(dict(base)) if base else {"apiVersion": "batch/v1", "kind": "Job"}
+    manifest = copy.deepcopy(dict(base)) if base else {"apiVersion": "batch/v1", "kind": "Job", "metadata": {}}
     spec = _mapping(manifest, "spec")
     template = _mapping(spec, "template")
     pod = _mapping(template, "spec")
