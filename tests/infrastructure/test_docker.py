@@ -179,7 +179,7 @@ def test_a_container_that_is_kept_stays_to_be_looked_at(engine: PodmanEngine) ->
     assert kept["Config"]["Labels"]["orchestrator-run"] == attempt.run
 
 
-@pytest.mark.parametrize("policy", ["if-missing", "never", "always"])
+@pytest.mark.parametrize("policy", ["if-missing", "never"])
 def test_an_image_that_is_missing_ends_it_in_the_engine_s_own_words(engine: PodmanEngine, policy: str) -> None:
     attempt = Attempt(engine, "", image="localhost:9/nothing:1", pull_policy=policy)
     with pytest.raises(InfrastructureError) as caught:
