@@ -113,18 +113,12 @@ def test_beyond_its_memory_a_container_is_killed_and_the_limit_is_named(engine: 
     assert "64 MB" in ended.message
 
 
-def test_stopping_is_sigterm_and_then_sigkill_and_nothing_is_left(engine: PodmanEngine) -> None:
-    polite = Attempt(engine, "import signal, time\nsignal.signal(15, lambda *_: exit(5))\nprint('up')\ntime.sleep(60)")
-    end = polite.begin()
-    polite.docker.stop(20.0)
-    assert end().exit_code == 5
-
-    stubborn = Attempt(engine, "import signal, time\nsignal.signal(15, 1)\nprint('up')\ntime.sleep(60)")
-    end = stubborn.begin()
-    stubborn.docker.stop(0.0)
+def test_what_does_not_stop_is_killed_after_the_grace(engine: PodmanEngine) -> None:
+    attempt = Attempt(engine, "import signal, time\nsignal.signal(15, 1)\nprint('up')\ntime.sleep(60)")
+    end = attempt.begin()
+    attempt.docker.stop(0.0)
     assert end().signal == 9
-    assert not left(engine, polite)
-    assert not left(engine, stubborn)
+    assert not left(engine, attempt)
 
 
 def test_stopped_before_it_began_nothing_is_started(engine: PodmanEngine) -> None:
@@ -156,19 +150,18 @@ def test_the_next_attempt_clears_away_the_one_before(engine: PodmanEngine) -> No
     assert not left(engine, first)
 
 
-def test_what_nobody_removed_is_removed_by_the_next_run(engine: PodmanEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost, kept = Attempt(engine, "print('lost')"), Attempt(engine, "print('kept')", auto_remove=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "remove", lambda *_: None)  # their supervisors were killed just then
-        lost.execute()
-        kept.execute()
-    assert left(engine, lost)
-    Attempt(engine, "print('next')").execute()
-    assert left(engine, lost)  # somebody may follow it yet
-    monkeypatch.setattr(kind, "LEFT_SECONDS", -60.0)
-    Attempt(engine, "print('next')").execute()
-    assert not left(engine, lost)
-    assert left(engine, kept)
+def test_what_ended_long_ago_and_nobody_removed_is_removed(engine: PodmanEngine) -> None:
+    for name, word in (("lost", "yes"), ("kept", "no")):
+        labels = f"--label=orchestrator-remove={word}"
+        engine.podman(
+            "run", "--network=host", "--volume=/usr:/usr:ro", labels, f"--name={name}", IMAGE, "/usr/bin/true"
+        )
+    with Engine(engine.url) as asked:
+        asked.remove_ended(3600.0)  # somebody may follow it yet
+        assert asked.find("lost") is not None
+        asked.remove_ended(-60.0)
+        assert asked.find("lost") is None
+        assert asked.find("kept") is not None
 
 
 def test_a_container_that_is_kept_stays_to_be_looked_at(engine: PodmanEngine) -> None:
