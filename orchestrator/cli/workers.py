@@ -45,8 +45,14 @@ def worker() -> None:
     "--queue", "queues", metavar="NAME", multiple=True, help="Serve this queue; may be repeated.  [every one]"
 )
 @click.option("--limit", type=Number(1, 1000), metavar="N", default=8, show_default=True, help="Runs at once, at most.")
+@click.option(
+    "--tasks",
+    type=Number(1, 1000),
+    metavar="N",
+    help="Task runs of flows on Celery at once, at most, beside them.  [8]",
+)
 @click.option("--name", metavar="NAME", default="worker", show_default=True, help="How it is called on this machine.")
-def start(queues: tuple[str, ...], limit: int, name: str) -> None:
+def start(queues: tuple[str, ...], limit: int, tasks: int | None, name: str) -> None:
     """Run flows on this machine until Ctrl-C; then wait for what runs.
 
     Two workers on one machine need two names.
@@ -64,6 +70,8 @@ def start(queues: tuple[str, ...], limit: int, name: str) -> None:
         "ORCHESTRATOR_WORKER_PLACES": str(limit),
         "ORCHESTRATOR_WORKER_QUEUES": ",".join(queues),
     }
+    if tasks is not None:
+        environment["ORCHESTRATOR_WORKER_TASK_PLACES"] = str(tasks)
     url = _server_without_database()
     if url:
         _check_queues(url, queues)

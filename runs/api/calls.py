@@ -19,7 +19,9 @@ from orchestrator.sdk.runners.call_wire import (
     MAX_CALLS,
     MAX_IDS,
     MAX_MESSAGES,
+    MAX_PAYLOAD,
     MEDIA_TYPE,
+    PART,
     Exchange,
     decode_exchange,
     encode,
@@ -106,6 +108,12 @@ def _read(data: Any) -> Exchange:
     ids = [*(call.id for call in calls), *(part[0] for part in exchange.parts), *(id for ids in lists for id in ids)]
     if not all(id and len(id) <= _MAX_ID and id.isprintable() for id in ids):
         raise exceptions.ValidationError(f"Each call is named by an id of 1 to {_MAX_ID} characters.")
+    if any(not 0 <= number < MAX_PAYLOAD // PART or len(data) > PART for _, number, data in exchange.parts):
+        raise exceptions.ValidationError(
+            f"A part has at most {PART // 1024} KB, a payload {MAX_PAYLOAD // PART} parts."
+        )
+    if any(call.parts > MAX_PAYLOAD // PART or call.parts < 0 for call in calls):
+        raise exceptions.ValidationError(f"A payload has at most {MAX_PAYLOAD // PART} parts.")
     if len(exchange.messages) > MAX_MESSAGES:
         raise exceptions.ValidationError(f"At most {MAX_MESSAGES} messages at once.")
     if any(not 0 < len(message) <= MAX_CALLS for message in exchange.messages) or any(
