@@ -23,6 +23,7 @@ from benchmarks import (
     scripts,
     served,
     slots,
+    sources,
     table,
     teams,
 )
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = (
     | served.BENCHMARKS
     | dispatch.BENCHMARKS
     | launching.BENCHMARKS
+    | sources.BENCHMARKS
     | slots.BENCHMARKS
     | acquiring.BENCHMARKS
     | notifications.BENCHMARKS

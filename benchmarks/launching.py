@@ -33,13 +33,13 @@ def launch(quick: bool) -> Iterator[Row]:
             if options is not None:
                 server.command("block", "create", "process", infrastructure, *options)
             deployment = server.deploy("mark", f"way-{number}", "--infrastructure", infrastructure)
-            _claim_to_code(server, deployment, f"warm-up-{number}")
-            times = [1000 * _claim_to_code(server, deployment, f"{number}-{n}") for n in range(runs)]
+            claim_to_code(server, deployment, f"warm-up-{number}")
+            times = [1000 * claim_to_code(server, deployment, f"{number}-{n}") for n in range(runs)]
             note = f"{runs} runs, idle; p95 {percentile(times, 95):.0f} ms"
             yield Row(f"claim to user code, {way}, p50", "ms", (percentile(times, 50),), bound, note)
 
 
-def _claim_to_code(server: Server, deployment: str, name: str) -> float:
+def claim_to_code(server: Server, deployment: str, name: str) -> float:
     """Have a run executed; return the seconds from its claim, as the database has it, to its user code."""
     mark = server.home / name
     completed = server.records.completed_runs()
