@@ -78,6 +78,11 @@ def test_memory_beyond_its_limit_fails_a_run_which_says_which_limit(host: Host) 
     assert message == "MemoryError: went over the memory limit of 256 MB set by block 'small'"
 
 
+def test_the_least_memory_that_can_be_set_is_enough_to_begin(host: Host) -> None:
+    assert ending(run(host, "looks", memory_mb=128)[0])[0] == "COMPLETED"
+    assert ending(run(host, "looks", memory_mb=128, python=sys.executable)[0])[0] == "COMPLETED"
+
+
 def test_processor_time_beyond_its_limit_ends_a_run_which_says_which_limit(host: Host) -> None:
     found = exited(run(host, "busy", cpu_seconds=1)[0])
     assert found.message == "used up its 1 s of processor time, the limit set by block 'small'"

@@ -35,7 +35,8 @@ def addresses(made: dict[str, Any]) -> list[str]:
         "/blocks/", "/blocks/new/", *(f"/blocks/new/?type={name}" for name in block_types()),
         *(f"/blocks/{one.pk}/" for one in (block, key, jobs)), f"/blocks/{block.pk}/edit/", f"/blocks/{key.pk}/edit/",
         f"/blocks/{block.pk}/delete/", f"/blocks/{key.pk}/delete/", f"/deployments/{deployment.pk}/",
-        f"/deployments/{deployment.pk}/edit/", f"/runs/{run.pk}/", f"/runs/{run.pk}/?tab=attempts",
+        f"/deployments/{deployment.pk}/edit/", f"/deployments/{deployment.pk}/run/", f"/runs/{run.pk}/",
+        f"/runs/{run.pk}/?tab=attempts",
     ]  # fmt: skip
 
 
