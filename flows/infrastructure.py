@@ -29,23 +29,30 @@ def infrastructure_named(team: Team, name: Any, user: User | None = None) -> Blo
     if isinstance(name, Block):
         if name.team_id != team.pk:
             raise ValidationError({"infrastructure": f"The block “{name}” is of another team than {team}."})
-        return name
+        return _place(name)
     slug = slug_of(str(name or "").strip())
     if slug in ("", PROCESS):
         return None
     found = Block.objects.filter(team=team, slug=slug).first()
     if found is None and slug == IN_WORKER:
         found = _in_worker(team, user)
-    types = block_types()
     if found is None:
-        usable = [name for name, one in types.items() if one.is_infrastructure]
+        usable = [name for name, one in block_types().items() if one.is_infrastructure]
         names = list(Block.objects.filter(team=team, type__in=usable).values_list("name", flat=True)[:1000])
         near = get_close_matches(str(name), [*names, *RESERVED], n=1)
         hint = f"Did you mean “{near[0]}”?" if near else "Make it first: orchestrator block create TYPE NAME."
         raise ValidationError({"infrastructure": f"The team has no block “{name}”. {hint}"})
-    if found.type not in types or not types[found.type].is_infrastructure:
-        raise ValidationError({"infrastructure": f"The block “{found}” is {found.type}: nothing executes there."})
-    return found
+    return _place(found)
+
+
+def _place(block: Block) -> Block:
+    if not _is_place(block):
+        raise ValidationError({"infrastructure": f"The block “{block}” is {block.type}: nothing executes there."})
+    return block
+
+
+def _is_place(block: Block) -> bool:
+    return block.type in block_types() and block_types()[block.type].is_infrastructure
 
 
 def _in_worker(team: Team, user: User | None) -> Block:
@@ -80,6 +87,16 @@ def checked_overrides(block: Block | None, overrides: Any) -> dict[str, Any]:
     if errors:
         raise ValidationError({f"infrastructure_overrides.{name}": message for name, message in errors.items()})
     return wanted
+
+
+def editors_alone(block: Block | None, overrides: Mapping[str, Any]) -> list[str]:
+    """Return the names of those overrides that say which code executes, or with what power: they take an editor.
+
+    What a type opens by itself (memory, processors, times) says only how much; all else is an editor's to say.
+    """
+    fields = block_types()[block.type].fields if block is not None and block.type in block_types() else ()
+    harmless = {field.name for field in fields if field.opened}
+    return sorted(name for name, value in overrides.items() if value is not None and name not in harmless)
 
 
 def left_open(block: Block | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +181,10 @@ def placement_again(team_id: Any, record: Mapping[str, Any]) -> Placement:
 
 
 def _placement(block: Block, name: str, values: dict[str, Any]) -> Placement:
-    fields = block_types()[block.type].fields if block.type in block_types() else ()
+    if not _is_place(block):  # its secrets are for those who set runs up, and go nowhere from here
+        problem = f"Block {name!r} is {block.type}: nothing executes there. Choose another for the deployment."
+        return Placement(kind=block.type, block=name, problem=problem)
+    fields = block_types()[block.type].fields
     named = {
         field.name: (field.block, values[field.name]) for field in fields if field.block and values.get(field.name)
     }

@@ -17,7 +17,7 @@ from flows import actions as flow_actions
 from flows import calendar_actions, declarations, version_actions
 from flows.actions import checked_tags
 from flows.declarations import Changes, Declaration
-from flows.infrastructure import checked_overrides
+from flows.infrastructure import checked_overrides, editors_alone
 from flows.models import Calendar, Deployment, Schedule
 from flows.parameters import check_parameters, merge
 from flows.schedules import Spec
@@ -30,7 +30,7 @@ from runs.clock import database_now
 from runs.endings import settle
 from runs.models import FlowRun, Trigger
 from teams.models import Team, User
-from teams.rights import Level, require
+from teams.rights import Level, Refused, require
 from teams.verbs import verb
 
 CONFLICT = "conflict"  # the code of a ValidationError about the state that a run is in
@@ -66,6 +66,7 @@ def create_flow_run(
         The run, and whether it was made now.
 
     Raises:
+        Refused: An override says which code executes, or with what power, and the user may not change the deployment.
         ValidationError: By `parameters.<name>` and `infrastructure_overrides.<name>`; by `idempotency_key` when it
             belongs to a run of another deployment.
     """
@@ -89,7 +90,7 @@ def create_flow_run(
         idempotency_key=key,
         state_time=now,
         expected_start=expected_start or now,
-        infrastructure_overrides=_checked_overrides(deployment, infrastructure_overrides),
+        infrastructure_overrides=_checked_overrides(deployment, infrastructure_overrides, user),
     )
     return _insert(run, deployment, at=expected_start)
 
@@ -111,8 +112,19 @@ def _insert(run: FlowRun, deployment: Deployment, at: datetime | None) -> tuple[
     return run, True
 
 
-def _checked_overrides(deployment: Deployment, overrides: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return checked_overrides(deployment.infrastructure, overrides) or None if overrides else None
+def _checked_overrides(
+    deployment: Deployment, overrides: Mapping[str, Any] | None, user: User | None
+) -> dict[str, Any] | None:
+    if not overrides:
+        return None
+    checked = checked_overrides(deployment.infrastructure, overrides)
+    beyond = editors_alone(deployment.infrastructure, checked)
+    if beyond and user is not None and user.level_on(deployment) < Level.EDIT:
+        raise Refused(
+            f"Overriding {', '.join(beyond)} for a run says which code executes, or with what power. It takes the role"
+            " editor, and a token that may edit. Have an editor start this run, or leave the override out."
+        )
+    return checked or None
 
 
 def _checked_key(key: str | None) -> str | None:

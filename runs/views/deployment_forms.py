@@ -66,7 +66,7 @@ def run(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                     deployment,
                     parameters=filled.values,
                     trigger=Trigger.PERSON,
-                    infrastructure_overrides=read_overrides(deployment, request.POST),
+                    infrastructure_overrides=read_overrides(deployment, request.POST, request.user),
                     user=request.user,
                 )
             except ValidationError as error:
@@ -76,7 +76,7 @@ def run(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
                 return redirect("run", made.id)
         context |= {
             "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors),
-            "overrides": override_fields(deployment, request.POST, errors, of_run={}),
+            "overrides": override_fields(deployment, request.POST, errors, of_run={}, user=request.user),
             "errors": _general(errors, set(filled.errors)),
         }
         return render(request, "flows/deployment_run.html", context, status=422)
@@ -86,7 +86,7 @@ def run(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
         begin_overrides = source.infrastructure_overrides or {}
         context["source"] = source
     context["fields"] = fields_of(schema, begin)
-    context["overrides"] = override_fields(deployment, of_run=begin_overrides)
+    context["overrides"] = override_fields(deployment, of_run=begin_overrides, user=request.user)
     return render(request, "flows/deployment_run.html", context)
 
 

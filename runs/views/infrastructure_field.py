@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from flows.block_types import block_types
 from flows.models import IN_WORKER, PROCESS, Block, Deployment
 from orchestrator.sdk.infrastructure.settings import Field, Shape
+from teams.rights import Level
 
 OVERRIDE: Final = "override."
 
@@ -54,16 +55,19 @@ def override_fields(
     typed: Mapping[str, str] | None = None,
     errors: Mapping[str, list[str]] | None = None,
     of_run: Mapping[str, Any] | None = None,
+    user: Any = None,
 ) -> list[Override]:
     """Return the fields that the deployment's block opens, filled from the deployment, or from what was sent.
 
     With `of_run` they are a run's, filled from that; what the deployment says stands in them while they are empty.
+    With `user` those alone that this user may override for a run.
     """
     block = deployment.infrastructure
     if block is None or block.type not in block_types():
         return []
     behind = block.values if of_run is None else {**block.values, **deployment.infrastructure_overrides}
     filled = deployment.infrastructure_overrides if of_run is None else of_run
+    edits = user is None or user.level_on(deployment) >= Level.EDIT
     return [
         Override(
             field,
@@ -72,7 +76,7 @@ def override_fields(
             list((errors or {}).get(f"infrastructure_overrides.{field.name}", [])),
         )
         for field in block_types()[block.type].fields
-        if field.name in block.opened
+        if field.name in block.opened and (edits or field.opened)
     ]
 
 
@@ -92,10 +96,10 @@ def read_infrastructure(deployment: Deployment, typed: Mapping[str, str]) -> dic
     return {"infrastructure": chosen, "infrastructure_overrides": read_overrides(deployment, typed)}
 
 
-def read_overrides(deployment: Deployment, typed: Mapping[str, str]) -> dict[str, Any]:
+def read_overrides(deployment: Deployment, typed: Mapping[str, str], user: Any = None) -> dict[str, Any]:
     """Return what was typed instead of the block's values. Raises ValidationError by field."""
     values, errors = {}, {}
-    for one in override_fields(deployment, typed):
+    for one in override_fields(deployment, typed, user=user):
         if one.name not in typed or not one.text.strip():
             continue
         try:

@@ -11,9 +11,9 @@ from flows.infrastructure import infrastructure_named, placement_again, placemen
 from flows.models import Block, Deployment, Flow, WorkQueue
 from orchestrator.encryption import Secret
 from runs import actions
-from runs.models import Trigger
+from runs.models import FlowRun, Trigger
 from teams.actions import create_user
-from teams.models import AuditEntry, Team
+from teams.models import AuditEntry, Team, User
 from teams.rights import Refused
 
 pytestmark = pytest.mark.django_db
@@ -119,8 +119,44 @@ def test_a_block_of_another_team_cannot_be_chosen(deployment: Deployment) -> Non
 def test_credentials_are_no_place_to_execute(team: Team, deployment: Deployment) -> None:
     values = {"host": "git.example.com", "token": "t"}
     block_actions.create_block(team, type="git-credentials", name="g", values=values)
-    with pytest.raises(ValidationError, match="nothing executes there"):
-        actions.update_deployment(deployment, infrastructure="g")
+    block = Block.objects.get(name="g")
+    for named in ("g", block):
+        with pytest.raises(ValidationError, match="nothing executes there"):
+            actions.update_deployment(deployment, infrastructure=named)
+    deployment.infrastructure = block  # as it may stand in the database
+    placement = placement_of(deployment)
+    assert placement is not None
+    assert (placement.settings, placement.credentials) == ({}, {})
+    assert "nothing executes there" in placement.problem
+
+
+def test_what_chooses_code_or_power_is_overridden_for_a_run_by_editors_alone(
+    team: Team, deployment: Deployment
+) -> None:
+    block = block_actions.create_block(
+        team, type="docker", name="prod", values={"image": "etl:7"}, opened=["image", "environment", "memory_mb"]
+    )
+    deployment = actions.update_deployment(deployment, infrastructure=block)
+    operator, editor = (create_user(name, team=team, role=name) for name in ("operator", "editor"))
+
+    def started(user: User, **overrides: Any) -> FlowRun:
+        return actions.create_flow_run(deployment, trigger=Trigger.API, user=user, infrastructure_overrides=overrides)[
+            0
+        ]
+
+    for overrides in ({"image": "evil:1"}, {"environment": {"PYTHONSTARTUP": "x"}, "memory_mb": 300}):
+        with pytest.raises(Refused, match="editor"):
+            started(operator, **overrides)
+    assert started(operator, memory_mb=300).infrastructure_overrides == {"memory_mb": 300}
+    assert started(editor, image="etl:8").infrastructure_overrides == {"image": "etl:8"}
+
+
+def test_no_new_block_opens_what_chooses_code_or_power() -> None:
+    by_itself = {field.name for kind in block_types().values() for field in kind.fields if field.opened}
+    assert by_itself == {
+        "memory_mb", "cpu_seconds", "cpus", "pull_policy", "cpu_request", "cpu_limit", "memory_request", "memory_limit",
+        "start_timeout_seconds",
+    }  # fmt: skip
 
 
 def test_a_block_that_is_used_is_not_deleted(deployment: Deployment, small: Block) -> None:

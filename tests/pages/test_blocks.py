@@ -6,6 +6,7 @@ from django.test import Client
 from flows import block_actions
 from flows.models import Block, Deployment, Flow, WorkQueue
 from runs.models import FlowRun
+from teams.actions import create_user
 from teams.models import Team, User
 
 pytestmark = pytest.mark.django_db
@@ -134,3 +135,29 @@ def test_a_run_may_override_what_the_block_opens(reader: Client, team: Team) -> 
     run = FlowRun.objects.get()
     assert run.infrastructure_overrides == {"memory_mb": 300}
     assert 'value="300"' in reader.get(f"{address}?from={run.pk}").content.decode()
+
+
+def test_an_operator_is_asked_for_how_much_alone(reader: Client, team: Team) -> None:
+    (one,) = deployments(team, "nightly")
+    one.infrastructure = block_actions.create_block(
+        team, type="docker", name="prod", values={"image": "etl:7"}, opened=["image", "memory_mb"]
+    )
+    one.save()
+    address = f"/deployments/{one.pk}/run/"
+    assert 'name="override.image"' in reader.get(address).content.decode()
+    reader.force_login(create_user("op", team=team, role="operator"))
+    form = reader.get(address).content.decode()
+    assert 'name="override.memory_mb"' in form
+    assert 'name="override.image"' not in form
+    reader.post(address, {"override.memory_mb": "300", "override.image": "evil:1"})
+    assert FlowRun.objects.get().infrastructure_overrides == {"memory_mb": 300}
+
+
+def test_credentials_are_refused_as_a_place_to_execute(reader: Client, team: Team) -> None:
+    (one,) = deployments(team, "nightly")
+    values = {"host": "git.example.com", "token": "t"}
+    block = block_actions.create_block(team, type="git-credentials", name="forge", values=values)
+    page = reader.post(f"/blocks/{block.pk}/use/", {"deployment": [one.pk]}, follow=True)
+    assert "nothing executes there" in page.content.decode()
+    one.refresh_from_db()
+    assert one.infrastructure is None

@@ -57,7 +57,8 @@ def about(
         ge, le, pattern, max_length: What the value is held to.
         unit: Behind a number: `MB`.
         secret: It is stored encrypted, and shown to nobody again.
-        opened: A new block lets deployments and runs override it.
+        opened: A new block lets deployments and runs override it, and operators may for a run: it says how much, never
+            which code executes or with what power. Everything else takes an editor, where a block opens it.
         lines: A text of several lines.
         block: Its value is the name of a block of this type in the same team, whose values the worker is given.
         example: What could stand there.
