@@ -139,7 +139,8 @@ class Engine:
             with self._words():
                 self._client.create_container(
                     container.image,
-                    command=container.command,
+                    entrypoint=container.command[:1],  # instead of the image's own, as in Kubernetes
+                    command=container.command[1:],
                     name=container.name,
                     labels={
                         **labels_of(container.run, container.attempt),
