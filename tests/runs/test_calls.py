@@ -5,10 +5,16 @@ from base64 import b64encode
 from uuid import uuid4
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
 
+from flows.models import Flow, WorkQueue
 from orchestrator.sdk.runners.call_wire import SentCall
+from runs.calls.sending import queue_of
 from runs.calls.signing import CallMessage, Forged, WorkerKey, check_said, opened, public_keys, said_by, seal
 from runs.calls.taking import Desk
+from runs.models import Attempt, FlowRun
+from teams.models import Team
 
 QUEUE = "orchestrator.tasks.1"
 
@@ -100,3 +106,23 @@ def test_what_is_signed_goes_on_to_its_claim(desk: Desk) -> None:
     data, signature = seal(message())
     with pytest.raises(AssertionError, match="went on to the broker"):
         desk.take(b64encode(data).decode(), signature.hex(), QUEUE)
+
+
+@pytest.mark.django_db
+def test_a_run_hands_out_to_queues_of_its_team_alone() -> None:
+    team, other = Team.default(), Team.objects.create(name="other")
+    own, gpu, foreign = (
+        WorkQueue.objects.create(team=owner, name=name)
+        for owner, name in ((team, "own"), (team, "gpu"), (other, "far"))
+    )
+    flow = Flow.objects.create(team=team, name="f")
+    now = timezone.now()
+    run = FlowRun.objects.create(team=team, flow=flow, queue=own, name="r", state_time=now, expected_start=now)
+    attempt = Attempt(flow_run=run, number=1)
+    assert queue_of("", attempt) == own
+    assert queue_of("gpu", attempt) == gpu
+    for name in (foreign.name, str(foreign.pk), "nowhere"):
+        with pytest.raises(ValidationError, match="There is no work queue"):
+            queue_of(name, attempt)
+    run.queue = None  # a script's that was brought in
+    assert queue_of("", attempt) == WorkQueue.default(team)
