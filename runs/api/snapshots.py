@@ -59,6 +59,14 @@ class SnapshotLimitsView(ApiView):
         return Response({"max_bytes": settings.SNAPSHOT_MAX_BYTES, "max_files": MAX_FILES})
 
 
+class StoredSnapshotSerializer(serializers.Serializer[Any]):
+    """What became of a pack."""
+
+    hash = serializers.CharField()
+    missing = serializers.ListField(child=serializers.CharField(), help_text="Digests of pieces.")
+    is_new = serializers.BooleanField(help_text="Whether it is whole since this request.")
+
+
 class SnapshotsView(ApiView):
     """Snapshots come in."""
 
@@ -71,17 +79,7 @@ class SnapshotsView(ApiView):
         " pieces. The answer says which pieces are `missing` still; the snapshot is there when none is. To begin with,"
         " send the list alone: what the server has is not sent again.",
         request={MEDIA_TYPE: OpenApiTypes.BINARY},
-        responses={
-            (code, "application/json"): inline_serializer(
-                "StoredSnapshot",
-                {
-                    "hash": serializers.CharField(),
-                    "missing": serializers.ListField(child=serializers.CharField(), help_text="Digests of pieces."),
-                    "is_new": serializers.BooleanField(help_text="Whether it is whole since this request."),
-                },
-            )
-            for code in (200, 201)
-        },
+        responses=dict.fromkeys([(200, "application/json"), (201, "application/json")], StoredSnapshotSerializer),
     )
     def post(self, request: Request) -> Response:
         """Take in what came."""

@@ -88,5 +88,6 @@ def test_each_job_is_in_the_schedule_once(db: None) -> None:
         "orchestrator: tick",
         "orchestrator: notifications",
         "orchestrator: housekeeping",
+        "orchestrator: snapshots",
     ]
     assert (first[0].interval.every, first[0].interval.period) == (2, "seconds")
