@@ -1,17 +1,41 @@
 """What one worker asks and tells the broker about calls. Each method is one round trip, and raises `redis.RedisError`.
 
 A call is executed by whoever sets its claim, and at most once. The claim is renewed with the worker's heartbeat. Where
-a flow run has given a call up, its claim says so (`keys.OFF`), and the worker that still has it ends it.
+a flow run has given a call up, its claim says so (`keys.OFF`), and the worker that still has it ends it. A call begins
+only by a compare-and-set on its own worker's claim: where that is gone, since the broker forgot it, nobody can say any
+more what became of the call meanwhile, and it is given back.
 """
 
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from orchestrator.sdk.runners.call_wire import SentCall
 from runs.calls import keys
 from runs.calls.keys import BEGUN, OFF, RunKeys
+
+#: Begins a call if this worker's claim stands; takes it off where there is none; leaves it where it is not this one's.
+_BEGIN: Final = """
+local claim = redis.call('get', KEYS[1])
+if claim == ARGV[1] or claim == ARGV[2] then
+    redis.call('set', KEYS[1], ARGV[2], 'ex', ARGV[4])
+    return 'begun'
+elseif not claim then
+    redis.call('set', KEYS[1], ARGV[3], 'ex', ARGV[4])
+    return 'gone'
+end
+return 'off'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What came of beginning calls: those that must not begin, and of them those that nobody has any more."""
+
+    off: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +85,15 @@ class Claims:
         mine = [call for call, is_mine in zip(calls, claimed, strict=True) if is_mine]
         return Taken(mine, bool(is_over), bool(is_wanted))
 
-    def begin(self, names: RunKeys, calls: Collection[str]) -> set[str]:
-        """Note in the claims that calls may have begun. Returns those that were given up: they must not begin."""
+    def begin(self, names: RunKeys, calls: Collection[str]) -> Begun:
+        """Note in the claims that calls may have begun, where these are this worker's; again is as once."""
+        mine = self._id, self._id + BEGUN, OFF, keys.CLAIM_SECONDS
         with keys.broker().pipeline(transaction=False) as pipe:
             for call in calls:
-                pipe.set(names.claim(call), self._id + BEGUN, xx=True, get=True, ex=keys.CLAIM_SECONDS)
-            off = {call for call, before in zip(calls, pipe.execute(), strict=True) if before == OFF}
-            for call in off:
-                pipe.set(names.claim(call), OFF, ex=keys.CLAIM_SECONDS)
-            pipe.execute()
-        return off
+                pipe.eval(_BEGIN, 1, names.claim(call), *mine)
+            said = dict(zip(calls, pipe.execute(), strict=True))
+        off = frozenset(call for call, how in said.items() if how != b"begun")
+        return Begun(off, frozenset(call for call in off if said[call] == b"gone"))
 
     def payload(self, names: RunKeys, call: str, parts: int, digest: bytes) -> bytes | None:
         """Return a payload that travels in parts; None where they are gone, or are others than were signed."""
@@ -89,15 +112,17 @@ class Claims:
                 pipe.exists(one.names.wanted)
                 for call, has_begun in one.calls.items():
                     claim = one.names.claim(call)
-                    mine = self._id + BEGUN if has_begun else self._id
-                    pipe.set(claim, mine, nx=True, ex=keys.CLAIM_SECONDS)  # the broker may have been emptied
+                    if has_begun:  # the broker may have been emptied
+                        pipe.set(claim, self._id + BEGUN, nx=True, ex=keys.CLAIM_SECONDS)
                     pipe.expire(claim, keys.CLAIM_SECONDS)
                     pipe.get(claim)
             answers = iter(pipe.execute()[1:])
         heard = []
         for one in held:
             _, is_over, is_wanted = next(answers), next(answers), next(answers)
-            claims = {call: (next(answers), next(answers), next(answers))[2] for call in one.calls}
+            claims = {}
+            for call, has_begun in one.calls.items():
+                claims[call] = [next(answers) for _ in range(2 + has_begun)][-1]
             given_up = [call for call, claim in claims.items() if claim == OFF]
             heard.append(Heard(bool(is_over), bool(is_wanted), given_up))
         return heard

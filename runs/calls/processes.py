@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.sdk.runners.call_wire import RETURNED
 from orchestrator.sdk.runners.calls import Message
 from orchestrator.sdk.runners.frames import CANCEL, EXECUTE, Frames
 from orchestrator.sdk.runners.processes import UNWIND_SECONDS
 from orchestrator.sdk.timers import call_later
+from runs.calls.claims import Begun
 
 if TYPE_CHECKING:
     from runs.calls.taking import RunOfCalls
@@ -36,7 +38,7 @@ class Bundle:
     left: int
     is_quick: bool  #: whether there were several: their task takes no time
     is_begun: bool = False  #: as their claims say: should this worker die, they are not executed again by themselves
-    off: set[str] = field(default_factory=set)  #: calls that were given up before they began
+    begun: Begun = field(default_factory=Begun)  #: of its calls, those that must not begin
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -52,6 +54,7 @@ class TakenCall:
     bundle: Bundle
     since: float
     has_begun: bool = False
+    is_stopped: bool = False  #: by whoever wants it no more: then it does not begin
     process: "TaskProcess | None" = field(default=None)
 
 
@@ -75,6 +78,7 @@ class TaskProcess:
     def interrupt(self, call: TakenCall) -> None:
         """Ask the process to end a call, and kill it where it does not."""
         with self._lock:
+            call.is_stopped = True
             if self.call is not call or self._frames is None:
                 return
             frames = self._frames
@@ -87,6 +91,8 @@ class TaskProcess:
     def kill(self, call: TakenCall | None = None) -> None:
         """Kill the process with all that it started; with a call: if it executes that one."""
         with self._lock:
+            if call is not None:
+                call.is_stopped = True
             if call is None or self.call is call:
                 self._kill()
 
@@ -114,7 +120,10 @@ class TaskProcess:
             return ""
         try:
             frames = self._frames or self._start()
-            with self._lock:
+            with self._lock:  # whoever stops it finds it from here on, and was heeded until here
+                if call.is_stopped:
+                    self.run.way_back.say(RETURNED, call.id)
+                    return ""
                 self.call = call
             frames.send(EXECUTE, call.id, payload)
         except OSError as error:

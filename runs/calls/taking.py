@@ -155,7 +155,7 @@ class Desk:
                 return
             wanted = set(calls)
             dropped = [call for call in run.waiting if call.id in wanted]
-            executing = [call for process in run.processes if (call := process.call) and call.id in wanted]
+            executing = [call for process in run.processes if (call := process.held) and call.id in wanted]
             for call in dropped:
                 run.waiting.remove(call)
                 self._leave_bundle(call)
@@ -202,18 +202,21 @@ class Desk:
         """Note that the calls of a message begin, in one word for all of them: they are quick ones.
 
         Returns:
-            Whether this one may: not where it was given up, or where the broker is away; then it was given back.
+            Whether this one may: not where it was given up or has become another's, nor where its claim is gone or
+            the broker is away; then it was given back.
         """
         bundle = call.bundle
         with bundle.lock:
             if not bundle.is_begun:
                 try:
-                    bundle.off = self._claims.begin(call.run.names, bundle.ids)
+                    bundle.begun = self._claims.begin(call.run.names, bundle.ids)
                 except redis.RedisError:
                     call.run.way_back.say(RETURNED, call.id)
                     return False
                 bundle.is_begun = True
-        return call.id not in bundle.off
+        if call.id in bundle.begun.gone:
+            call.run.way_back.say(RETURNED, call.id)
+        return call.id not in bundle.begun.off
 
     def ended(self, call: TakenCall) -> None:
         """Note that a call has ended."""
