@@ -23,7 +23,7 @@ from orchestrator.sdk.host_child import become_ordinary, leave
 from orchestrator.sdk.host_exits import cause_of, describe
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Start
-from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
+from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch, Unreachable
 from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.processes import mark_of, set_mark
 from orchestrator.sdk.shipper import IngestServer, NotTaken
@@ -82,6 +82,10 @@ class _Supervisor:
         journal.open_journal(None, start.run, start.attempt)
         try:
             ended = self._run()
+        except Unreachable as problem:  # its own facts tell how it goes on, or their lack
+            self._tell(f"{problem}. The run is left to itself: it is lost when nothing is heard of it any more.")
+            self._note.set_left()
+            return 0
         finally:
             journal.close()
         self._report(ended)

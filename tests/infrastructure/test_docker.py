@@ -3,6 +3,7 @@
 import gc
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.infrastructure import docker as kind
-from orchestrator.sdk.infrastructure.base import Ended, InfrastructureError, Launch
+from orchestrator.sdk.infrastructure.base import Ended, InfrastructureError, Launch, Unreachable
 from orchestrator.sdk.infrastructure.container_engine import Engine, EngineAway, name_of
 from orchestrator.sdk.infrastructure.docker import Docker, DockerSettings, seen_from_container
 from tests.infrastructure.engine import IMAGE, PodmanEngine, python, volumes
@@ -32,7 +33,9 @@ def collected() -> Iterator[None]:
 class Attempt:
     """An attempt that executes some code in place of a run, and what was told of it."""
 
-    def __init__(self, engine: PodmanEngine, code: str, run: str = "", number: int = 1, **settings: Any) -> None:
+    def __init__(
+        self, engine: PodmanEngine, code: str, run: str = "", number: int = 1, goes_on: bool = False, **settings: Any
+    ) -> None:
         given = {"image": IMAGE, "volumes": volumes(), "networks": ["host"], "python": python(), "engine": engine.url}
         self.docker = Docker(msgspec.convert({**given, **settings}, DockerSettings), block="prod")
         self.lines: list[str] = []
@@ -42,6 +45,7 @@ class Attempt:
         self.launch = Launch(
             run=self.run,
             attempt=number,
+            goes_on=goes_on,
             arguments=("-u", "-c", code),
             environment={"ORCHESTRATOR_API_URL": "http://127.0.0.1:9", "ORCHESTRATOR_API_TOKEN": "orun_secret"},
             stop_reason=lambda: "cancelled",
@@ -57,16 +61,17 @@ class Attempt:
 
     def begin(self) -> Callable[[], Ended]:
         """Execute it in a thread, wait for its first line, and return what waits for its end."""
-        ends: list[Ended] = []
-        thread = threading.Thread(target=lambda: ends.append(self.execute()))
-        thread.start()
+        ends: Future[Ended] = Future()
+
+        def execute() -> None:
+            try:
+                ends.set_result(self.execute())
+            except (InfrastructureError, Unreachable) as error:
+                ends.set_exception(error)
+
+        threading.Thread(target=execute).start()
         assert self.told.wait(WAIT_SECONDS)
-
-        def end() -> Ended:
-            thread.join(WAIT_SECONDS)
-            return ends[0]
-
-        return end
+        return lambda: ends.result(WAIT_SECONDS)
 
 
 def left(engine: PodmanEngine, attempt: Attempt) -> bool:
@@ -200,38 +205,58 @@ def test_no_engine_is_told_with_its_address() -> None:
 
 @leaves_sockets
 @pytest.mark.usefixtures("collected")
-def test_an_engine_that_is_restarted_loses_no_run_and_one_that_stays_away_ends_it(
-    engine: PodmanEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_is_restarted_loses_no_run(engine: PodmanEngine) -> None:
     attempt = Attempt(engine, "import time\nprint('up')\ntime.sleep(2)\nprint('done')")
     end = attempt.begin()
     engine.kill()
     engine.start()
     assert end().exit_code == 0
-    assert attempt.lines == ["up", "done"]
+    assert [line for line in attempt.lines if "does not answer" not in line] == ["up", "done"]
 
-    monkeypatch.setattr(kind, "AWAY_SECONDS", 0.5)
-    lost = Attempt(engine, "import time\nprint('up')\ntime.sleep(60)")
-    caught: list[InfrastructureError] = []
 
-    def execute() -> None:
+@leaves_sockets
+@pytest.mark.usefixtures("collected")
+def test_what_runs_on_an_engine_that_stays_away_is_left_and_followed_when_it_is_back(
+    engine: PodmanEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "go"
+    code = f"import os, time\nprint('up')\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\nprint('done')"
+    mounted = [*volumes(), f"{tmp_path}:{tmp_path}"]
+    first = Attempt(engine, code, volumes=mounted)
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "LEAVE_SECONDS", 0.5)
+        end = first.begin()
+        engine.kill()
         try:
-            lost.execute()
-        except InfrastructureError as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=execute)
-    thread.start()
-    assert lost.told.wait(WAIT_SECONDS)
+            with pytest.raises(Unreachable, match="does not answer"):
+                end()
+            with pytest.raises(Unreachable, match="does not answer"):  # whoever follows it next knows no more
+                Attempt(engine, code, run=first.run, goes_on=True, volumes=mounted).execute()
+        finally:
+            engine.start()
     engine.kill()
+    second = Attempt(engine, code, run=first.run, goes_on=True, volumes=mounted)
     try:
-        thread.join(WAIT_SECONDS)
-        assert caught[0].cause is Cause.LOST
-        assert "does not answer" in str(caught[0])
+        end = second.begin()  # what it tells first is that the engine is away
     finally:
         engine.start()
-        with Engine(engine.url) as asked:
-            asked.remove(lost.name)
+    go.touch()
+    assert end().exit_code == 0
+    assert "is asked again" in second.lines[0]
+    assert second.lines[1:] == ["up", "done"]
+    assert not left(engine, second)
+
+
+@leaves_sockets
+@pytest.mark.usefixtures("collected")
+def test_what_has_not_begun_ends_where_no_engine_comes(engine: PodmanEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kind, "AWAY_SECONDS", 0.5)
+    attempt = Attempt(engine, "")
+    settings = msgspec.structs.replace(attempt.docker.settings, engine="unix:///nowhere.sock")
+    attempt.docker = Docker(settings)
+    with pytest.raises(InfrastructureError, match=r"nowhere.sock does not answer") as caught:
+        attempt.execute()
+    assert caught.value.cause is Cause.LOST
 
 
 @pytest.mark.parametrize(

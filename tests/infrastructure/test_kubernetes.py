@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.infrastructure import cluster as api
 from orchestrator.sdk.infrastructure import kubernetes
-from orchestrator.sdk.infrastructure.base import Ended, InfrastructureError, Launch
+from orchestrator.sdk.infrastructure.base import Ended, InfrastructureError, Launch, Unreachable
 from orchestrator.sdk.infrastructure.cluster import ClusterProblem, read_kubeconfig
 from orchestrator.sdk.infrastructure.container_engine import name_of
 from orchestrator.sdk.infrastructure.kubernetes import Kubernetes, KubernetesSettings
@@ -28,7 +29,9 @@ WAITS = "import sys, time\nprint('up', flush=True)\ntime.sleep(60)"
 class Attempt:
     """An attempt that executes some code in place of a run, and what was told of it."""
 
-    def __init__(self, cluster: FakeCluster, code: str, run: str = "", number: int = 1, **settings: Any) -> None:
+    def __init__(
+        self, cluster: FakeCluster, code: str, run: str = "", number: int = 1, goes_on: bool = False, **settings: Any
+    ) -> None:
         given = {"image": "etl:7", "python": sys.executable, "kubeconfig": "test", **settings}
         credentials = {"kubeconfig": {"kubeconfig": cluster.kubeconfig}}
         self.kind = Kubernetes(KubernetesSettings(**given), "prod", credentials)
@@ -40,6 +43,7 @@ class Attempt:
         self.launch = Launch(
             run=self.run,
             attempt=number,
+            goes_on=goes_on,
             arguments=("-u", "-c", code),
             environment={"ORCHESTRATOR_API_URL": "http://127.0.0.1:9", TOKEN: "orun_secret"},
             stop_reason=lambda: "cancelled",
@@ -56,17 +60,18 @@ class Attempt:
 
     def begin(self, line: str = "up") -> Callable[[], Ended]:
         """Execute it in a thread, wait until it tells a line, and return what waits for its end."""
-        ends: list[Ended] = []
-        thread = threading.Thread(target=lambda: ends.append(self.execute()))
-        thread.start()
+        ends: Future[Ended] = Future()
+
+        def execute() -> None:
+            try:
+                ends.set_result(self.execute())
+            except (InfrastructureError, Unreachable) as error:
+                ends.set_exception(error)
+
+        threading.Thread(target=execute).start()
         with self.told:
             assert self.told.wait_for(lambda: any(line in each for each in self.lines), WAIT_SECONDS), self.lines
-
-        def end() -> Ended:
-            thread.join(WAIT_SECONDS)
-            return ends[0]
-
-        return end
+        return lambda: ends.result(WAIT_SECONDS)
 
 
 def names(cluster: FakeCluster, kind: str) -> list[str]:
@@ -132,6 +137,61 @@ def test_the_next_attempt_begins_when_the_one_before_is_gone(cluster: FakeCluste
     assert second.execute().exit_code == 0
     assert end().signal == 15
     assert first.job not in names(cluster, "jobs")
+
+
+def test_an_attempt_before_is_deleted_in_whatever_order_the_cluster_has_them(cluster: FakeCluster) -> None:
+    tenth = Attempt(cluster, "print('done')", number=10)
+    tenth.execute()  # by name the Job of an attempt 10 stands before that of attempt 9
+    ninth = Attempt(cluster, WAITS, run=tenth.run, number=9)
+    end = ninth.begin()
+    assert Attempt(cluster, "", run=tenth.run, number=10).execute().exit_code == 0
+    assert end().signal == 15
+    assert names(cluster, "jobs") == [tenth.job]
+
+
+def test_what_is_followed_is_not_given_up_while_the_cluster_is_away(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PATIENCE_SECONDS", 0.3)
+    first = Attempt(cluster, "import time\nprint('up', flush=True)\ntime.sleep(3)\nprint('done')")
+    first.begin()
+    cluster.is_away = True
+    second = Attempt(cluster, "", run=first.run, goes_on=True)
+    end = second.begin("cannot be asked")
+    cluster.is_away = False
+    assert end() == Ended(0, message="exit code 0")
+    assert [line for line in second.lines if "cannot be asked" not in line] == ["up", "done"]
+
+
+def test_a_cluster_that_goes_away_while_the_job_is_made_ends_nothing(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PATIENCE_SECONDS", 0.3)
+    attempt = Attempt(cluster, WAITS)
+    make = attempt.kind._make
+
+    def make_and_go_away(*given: Any) -> dict[str, Any]:
+        job = make(*given)
+        cluster.is_away = True
+        return job
+
+    monkeypatch.setattr(attempt.kind, "_make", make_and_go_away)
+    with pytest.raises(Unreachable, match="does not answer"):
+        attempt.execute()
+    assert names(cluster, "jobs") == [attempt.job]
+
+
+def test_a_pod_that_waits_for_its_own_secret_is_not_told_of(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes, "_QUIET_SECONDS", -1.0)
+    attempt = Attempt(cluster, WAITS)
+    beginning = kubernetes._Beginning(attempt.kind, attempt.kind._cluster(), attempt.launch)
+    for name in (attempt.job, "other"):
+        held = {"reason": "CreateContainerConfigError", "message": f'secret "{name}" not found'}
+        status = {"containerStatuses": [{"name": "run", "state": {"waiting": held}}]}
+        assert beginning.judge({"status": status}) is None
+    assert attempt.lines == ['Waiting: CreateContainerConfigError: secret "other" not found']
 
 
 def test_stopping_is_sigterm_and_then_sigkill_and_nothing_is_left(cluster: FakeCluster) -> None:

@@ -56,6 +56,10 @@ class InfrastructureError(Exception):
         self.cause = cause
 
 
+class Unreachable(Exception):
+    """What executes an attempt may live, and its engine cannot be asked: there is no end to tell, its lease decides."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One attempt that is to be executed, the same for every kind.
@@ -156,7 +160,8 @@ class Infrastructure(ABC, Generic[S]):
         """Execute an attempt, and return when nothing of it is left. Called once, in the supervisor's main thread.
 
         Raises:
-            InfrastructureError: It could not be executed, or its engine is gone.
+            InfrastructureError: It could not be executed, or what executed it is gone.
+            Unreachable: It may go on, and nobody can be asked. Of kinds that outlive their worker alone.
         """
 
     def stop(self, grace_seconds: float) -> None:

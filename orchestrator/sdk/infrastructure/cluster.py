@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from orchestrator.sdk.infrastructure.printed import MAX_LINE_BYTES, lines
+
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 30.0
 WATCH_SECONDS: Final = 50  #: a watch is begun anew so often, so that one that is dead is noticed
@@ -25,6 +27,7 @@ LONGEST_PAUSE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _SLACK_SECONDS: Final = 10.0
 _CONNECTIONS: Final = 4
+_MAX_EVENT_BYTES: Final = 8 * 1024 * 1024  # a cluster keeps objects of 1.5 MB
 _LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
 # Of a kubeconfig that somebody else wrote: they have this machine execute programs, or send files of it away.
 _FORBIDDEN: Final = (
@@ -109,12 +112,15 @@ class Cluster:
                     raise
                 pause = next_pause(pause)
 
-    def lines(self, path: str, read_seconds: float | None, **query: Any) -> Iterator[str]:
+    def lines(
+        self, path: str, read_seconds: float | None, longest: int = MAX_LINE_BYTES, **query: Any
+    ) -> Iterator[str]:
         """Return the lines of an answer as they come, to its end.
 
         Args:
             path: Below the address.
             read_seconds: How long nothing may come; None: for ever.
+            longest: How many bytes of a line are kept.
             query: Parameters.
 
         Raises:
@@ -123,17 +129,11 @@ class Cluster:
         """
         import urllib3  # the kubernetes package has loaded it
 
-        rest = b""
         with self._open("GET", path, None, query, read_seconds) as answer:
             try:
-                for piece in answer.stream(amt=None, decode_content=True):
-                    *whole, rest = (rest + piece).split(b"\n")
-                    for line in whole:
-                        yield line.decode(errors="replace")
+                yield from lines(answer.stream(amt=None, decode_content=True), longest)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise ClusterAway(f"the connection to {self.url} broke: {error}") from None
-        if rest:
-            yield rest.decode(errors="replace")
 
     def watch(self, path: str, version: str, seconds: float, **query: Any) -> Iterator[dict[str, Any]]:
         """Return the events of a watch, until the API ends it.
@@ -155,7 +155,7 @@ class Cluster:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": seconds,
         }
-        for line in self.lines(path, seconds + _SLACK_SECONDS, **options, **query):
+        for line in self.lines(path, seconds + _SLACK_SECONDS, _MAX_EVENT_BYTES, **options, **query):
             try:
                 event = json.loads(line)
             except ValueError:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
+from orchestrator.sdk.infrastructure.printed import PIECE_BYTES, Lines
+
 RUN_LABEL: Final = "orchestrator-run"
 ATTEMPT_LABEL: Final = "orchestrator-attempt"
 REMOVE_LABEL: Final = "orchestrator-remove"
@@ -29,6 +31,10 @@ class EngineAway(EngineProblem):
 
 class ImageMissing(EngineProblem):
     """The image is not there, or could not be had."""
+
+
+class ContainerGone(EngineProblem):
+    """The engine answers, and has no such container any more."""
 
 
 def name_of(run: str, attempt: int) -> str:
@@ -186,16 +192,19 @@ class Engine:
             return None
         return found
 
-    def wait(self, name: str) -> None:
-        """Wait until a container is not running. Raises EngineAway where the connection breaks."""
-        with self._words():
-            self._client.wait(name, timeout=None)
+    def wait(self, name: str) -> int:
+        """Wait until a container is not running; return its exit code. Raises EngineAway: the connection broke."""
+        try:
+            with self._words():
+                return int(self._client.wait(name, timeout=None)["StatusCode"])
+        except ImageMissing:  # how the engine says that there is nothing
+            raise ContainerGone("its container is gone: somebody removed it") from None
 
     def stopped(self, name: str) -> Stopped | None:
         """Return how a container ended; None while it has not."""
         state = (self.find(name) or {}).get("State")
         if state is None:
-            raise EngineProblem("its container is gone: somebody removed it")
+            raise ContainerGone("its container is gone: somebody removed it")
         if state.get("Running") or state.get("Status") in ("created", "configured", "initialized", "restarting"):
             return None
         return Stopped(int(state["ExitCode"]), bool(state.get("OOMKilled")), str(state.get("Error") or ""))
@@ -205,15 +214,13 @@ class Engine:
         client = self._client  # its own `logs` leaves the connection open where it breaks
         url = f"{client.base_url}/v{client.api_version}/containers/{name}/logs"
         wanted = {"stdout": 1, "stderr": 1, "follow": 1}
-        rests: dict[int, bytes] = {}  # lines that have not ended yet, of stdout and of stderr
+        outputs: dict[int, Lines] = {}  # stdout and stderr
         with self._words(), client.get(url, params=wanted, stream=True, timeout=(CONNECT_SECONDS, None)) as answer:
             answer.raise_for_status()
             for stream, piece in _frames(answer.raw):
-                *whole, rests[stream] = (rests.get(stream, b"") + piece).split(b"\n")
-                for line in whole:
-                    yield line.decode(errors="replace")
-            for rest in filter(None, rests.values()):
-                yield rest.decode(errors="replace")
+                yield from outputs.setdefault(stream, Lines()).feed(piece)
+            for output in outputs.values():
+                yield from output.rest()
 
     def stop(self, name: str, grace_seconds: float) -> None:
         """SIGTERM, then SIGKILL after the grace. Returns when it has ended; nothing happens where it has already."""
@@ -319,7 +326,10 @@ def _frames(stream: Any) -> Iterator[tuple[int, bytes]]:
     Source: Docker Engine API, "Stream format" of `ContainerAttach`.
     """
     while len(head := stream.read(8)) == 8:
-        yield head[0], stream.read(int.from_bytes(head[4:], "big"))
+        left = int.from_bytes(head[4:], "big")
+        while left and (piece := stream.read(min(left, PIECE_BYTES))):
+            left -= len(piece)
+            yield head[0], piece
 
 
 def _age(stamp: str) -> float:

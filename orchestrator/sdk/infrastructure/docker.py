@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -22,20 +22,26 @@ import msgspec
 from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.home import ECHO_VARIABLE
 from orchestrator.sdk.host_exits import describe
-from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
+from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch, Unreachable
 from orchestrator.sdk.infrastructure.container_engine import (
     Container,
+    ContainerGone,
     Engine,
     EngineAway,
     EngineProblem,
     ImageMissing,
     Stopped,
+    name_of,
     registry_of,
 )
+from orchestrator.sdk.infrastructure.printed import Printed
 from orchestrator.sdk.infrastructure.settings import about
 
 MEGABYTE: Final = 1024 * 1024
-AWAY_SECONDS: Final = 30.0  #: for so long an engine may not answer (it is restarted) before its runs are given up
+T = TypeVar("T")
+
+AWAY_SECONDS: Final = 30.0  #: for so long an engine may not answer (it is restarted) before a run that waits ends
+LEAVE_SECONDS: Final = 600.0  #: … and before one that may be under way there is left to itself
 LEFT_SECONDS: Final = 3600.0  #: after its end a container that nobody removed is removed by the next run there
 _RETRY_SECONDS: Final = 0.5
 _LAST_LINES_SECONDS: Final = 5.0  # for what a container printed last
@@ -125,7 +131,8 @@ class Docker(Infrastructure[DockerSettings]):
         self._lock = threading.Lock()  # held while the container is made, so that a stop finds it
         self._name = ""
         self._is_stopped = False
-        self._last: deque[str] = deque(maxlen=5)
+        self._may_live = False  # its container may be under way: that no engine answers is not its end
+        self._printed = Printed(print)
 
     @classmethod
     def check(cls, settings: DockerSettings) -> dict[str, str]:
@@ -152,12 +159,19 @@ class Docker(Infrastructure[DockerSettings]):
 
     def run(self, launch: Launch) -> Ended:
         """Execute the attempt in its container, and remove that."""
+        self._may_live, self._printed = launch.goes_on, Printed(launch.tell)
+        if launch.goes_on:
+            self._name = name_of(launch.run, launch.attempt)
         try:
-            with Engine(self.settings.engine) as engine:
+            with self._patiently(lambda: Engine(self.settings.engine), launch) as engine:
                 return self._run(engine, launch)
         except ImageMissing as problem:
             raise InfrastructureError(self._said(problem), Cause.IMAGE) from None
+        except ContainerGone as problem:
+            raise InfrastructureError(self._said(problem), Cause.LOST) from None
         except EngineAway as problem:
+            if self._may_live:
+                raise Unreachable(self._said(problem)) from None
             raise InfrastructureError(self._said(problem), Cause.LOST) from None
         except EngineProblem as problem:
             raise InfrastructureError(self._said(problem)) from None
@@ -167,25 +181,55 @@ class Docker(Infrastructure[DockerSettings]):
         with self._lock:
             self._is_stopped = True
         if self._name:
-            with suppress(EngineProblem), Engine(self.settings.engine) as engine:  # `run` meets the same, and tells
-                engine.stop(self._name, grace_seconds)
+            with suppress(EngineProblem):  # `run` meets the same, and tells
+                self._patiently(lambda: self._stop(grace_seconds))
+
+    def _stop(self, grace_seconds: float) -> None:
+        with Engine(self.settings.engine) as engine:
+            engine.stop(self._name, grace_seconds)
 
     def _run(self, engine: Engine, launch: Launch) -> Ended:
-        self._clear_away(engine, launch)
         container = self._container(engine.gateway, launch)
-        if engine.find(container.name) is None:
-            if launch.goes_on:
-                raise InfrastructureError(self._said(EngineProblem("its container is gone")), Cause.LOST)
-            self._fetch_image(engine, launch)
-        with self._lock:
-            if self._is_stopped:
+        if launch.goes_on:
+            if self._patiently(lambda: engine.find(container.name), launch) is None:
+                raise ContainerGone("its container is gone")
+        else:
+            self._patiently(lambda: self._prepare(engine, launch, container), launch)
+            if not self._patiently(lambda: self._begin(engine, container), launch):
                 return Ended(message=launch.stop_reason())
-            self._begin(engine, container)
         stopped = self._follow(engine, launch, container.name)
         if self.settings.auto_remove:
             with suppress(EngineProblem):  # it has ended, which is what counts; the next run there clears it away
                 engine.remove(container.name)
         return self._ended(stopped, launch)
+
+    def _patiently(self, ask: Callable[[], T], launch: Launch | None = None) -> T:
+        """Return what an engine says, asked again while it is away: longer where a container may be under way.
+
+        Args:
+            ask: May be called again and again.
+            launch: Whose log is told once that the engine is away.
+
+        Raises:
+            EngineAway: It stays away.
+        """
+        away_since = 0.0
+        while True:
+            try:
+                return ask()
+            except EngineAway as problem:
+                if launch is not None and not away_since:
+                    launch.tell(f"{self._said(problem)}. It is asked again.")
+                away_since = away_since or time.monotonic()
+                is_in_vain = self._is_stopped and not self._may_live
+                if is_in_vain or time.monotonic() - away_since > (LEAVE_SECONDS if self._may_live else AWAY_SECONDS):
+                    raise
+                time.sleep(_RETRY_SECONDS)
+
+    def _prepare(self, engine: Engine, launch: Launch, container: Container) -> None:
+        self._clear_away(engine, launch)
+        if engine.find(container.name) is None:
+            self._fetch_image(engine, launch)
 
     def _clear_away(self, engine: Engine, launch: Launch) -> None:
         """Remove what earlier attempts left, whose supervisors were killed: two are never under way at once."""
@@ -210,10 +254,17 @@ class Docker(Infrastructure[DockerSettings]):
         launch.tell(f"Pulling the image {image}")
         engine.pull(image)
 
-    def _begin(self, engine: Engine, container: Container) -> None:
-        self._name = container.name
-        if engine.create(container) or engine.stopped(container.name) is None:
-            engine.start(container.name)
+    def _begin(self, engine: Engine, container: Container) -> bool:
+        """Have the container run. False: it was stopped first."""
+        with self._lock:
+            if self._is_stopped:
+                if self._may_live:  # an engine that went away may have begun it
+                    engine.remove(container.name)
+                return False
+            self._may_live, self._name = True, container.name
+            if engine.create(container) or engine.stopped(container.name) is None:
+                engine.start(container.name)
+            return True
 
     def _container(self, gateway: str, launch: Launch) -> Container:
         settings = self.settings
@@ -242,30 +293,30 @@ class Docker(Infrastructure[DockerSettings]):
 
     def _follow(self, engine: Engine, launch: Launch, name: str) -> Stopped:
         """Pass on what the container prints, and return how it ended."""
-        reader = threading.Thread(target=self._read, args=(launch, name), name="container-logs", daemon=True)
+        reader = threading.Thread(target=self._read, args=(name,), name="container-logs", daemon=True)
         reader.start()
-        stopped = self._wait(engine, name)
+        stopped = self._wait(engine, launch, name)
         reader.join(_LAST_LINES_SECONDS)
         return stopped
 
-    def _wait(self, engine: Engine, name: str) -> Stopped:
+    def _wait(self, engine: Engine, launch: Launch, name: str) -> Stopped:
         """Wait for the end, past engines that are restarted meanwhile. Raises EngineAway where one stays away."""
-        away_since: float | None = None
+        exit_code: int | None = None
         while True:
             try:
-                if away_since is None:
-                    engine.wait(name)
-                stopped = engine.stopped(name)
-                if stopped is not None:
-                    return stopped
-                away_since = None
-            except EngineAway:
-                away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > AWAY_SECONDS:
+                stopped = self._patiently(lambda: engine.stopped(name), launch)
+            except ContainerGone:
+                if exit_code is None:
                     raise
+                return Stopped(exit_code)  # somebody removed it as soon as it had ended
+            if stopped is not None:
+                return stopped
+            try:
+                exit_code = engine.wait(name)
+            except EngineAway:
                 time.sleep(_RETRY_SECONDS)
 
-    def _read(self, launch: Launch, name: str) -> None:
+    def _read(self, name: str) -> None:
         """Tell each line once, past connections that break: then those that were told are counted off again."""
         told, deadline = 0, 0.0
         while True:
@@ -273,22 +324,18 @@ class Docker(Infrastructure[DockerSettings]):
                 with Engine(self.settings.engine) as engine:
                     for line in islice(engine.lines(name), told, None):
                         told += 1
-                        self._tell(launch, line)
+                        if line := line.rstrip("\r"):
+                            self._printed.add(line)
                     if engine.stopped(name) is not None:
                         return
                 deadline = 0.0
             except EngineAway:
-                deadline = deadline or time.monotonic() + AWAY_SECONDS
+                deadline = deadline or time.monotonic() + LEAVE_SECONDS
                 if time.monotonic() > deadline:
                     return
             except EngineProblem:  # it is removed
                 return
             time.sleep(_RETRY_SECONDS)
-
-    def _tell(self, launch: Launch, text: str) -> None:
-        if text := text.rstrip("\r"):
-            self._last.append(text)
-            launch.tell(text)
 
     # Its end
 
@@ -302,8 +349,8 @@ class Docker(Infrastructure[DockerSettings]):
         message = stopped.error or describe(code, number)
         if number == 9 and self.settings.memory_mb:
             message += f", perhaps out of memory: {self._limit()}"
-        if self._last and stopped.exit_code:
-            message += f"; it last said: {self._last[-1][:300]}"
+        if self._printed.last and stopped.exit_code:
+            message += f"; it last said: {self._printed.last[:300]}"
             if "exec" in message and "No such file" in message:  # an init's words, which leave out what it looked for
                 message += f" (is {self.settings.python} in the image {self.settings.image}?)"
         return Ended(code, number, message)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
@@ -20,7 +19,7 @@ import msgspec
 from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.home import ECHO_VARIABLE
 from orchestrator.sdk.infrastructure import manifests, pods
-from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
+from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch, Unreachable
 from orchestrator.sdk.infrastructure.cluster import (
     Cluster,
     ClusterAway,
@@ -30,6 +29,7 @@ from orchestrator.sdk.infrastructure.cluster import (
 )
 from orchestrator.sdk.infrastructure.container_engine import ATTEMPT_LABEL, RUN_LABEL, name_of
 from orchestrator.sdk.infrastructure.pod_watch import PodWatch
+from orchestrator.sdk.infrastructure.printed import MAX_LINE_BYTES, Printed
 from orchestrator.sdk.infrastructure.settings import about
 
 _CONFLICT: Final = 409
@@ -40,6 +40,7 @@ _LAST_LINES_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _GONE_SECONDS: Final = 5.0  # for a node to end a pod, beyond its grace
 _QUIET_SECONDS: Final = 5.0  # without a pod, before its Job's events are asked why
+_AWAY: Final = "The cluster cannot be asked: {}. The run goes on; it is asked again."
 
 
 class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,8 +136,9 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
         self._lock = threading.Lock()  # held while the Job is made, so that a stop finds it
         self._name = ""
         self._is_stopped = False
+        self._may_live = False  # its pod may be under way: that no cluster answers is not its end
         self._is_over = threading.Event()
-        self._last: deque[str] = deque(maxlen=5)
+        self._printed = Printed(print)
 
     @classmethod
     def check(cls, settings: KubernetesSettings) -> dict[str, str]:
@@ -163,6 +165,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
 
     def run(self, launch: Launch) -> Ended:
         """Execute the attempt as its Job."""
+        self._may_live, self._printed = launch.goes_on, Printed(launch.tell)
         try:
             cluster = self._cluster()
         except ClusterProblem as problem:
@@ -170,6 +173,8 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
         try:
             return self._run(cluster, launch)
         except ClusterAway as problem:
+            if self._may_live:
+                raise Unreachable(self._said(problem)) from None
             raise InfrastructureError(self._said(problem), Cause.LOST) from None
         except (ClusterProblem, manifests.ManifestError) as problem:
             raise InfrastructureError(self._said(problem)) from None
@@ -194,11 +199,15 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
             cluster.close()
 
     def _run(self, cluster: Cluster, launch: Launch) -> Ended:
-        self._clear_away(cluster, launch)
-        with self._lock:
-            if self._is_stopped:
-                return Ended(message=launch.stop_reason())
-            self._begin(cluster, launch)
+        if launch.goes_on:
+            self._name = name_of(launch.run, launch.attempt)
+            self._find(cluster, launch)
+        else:
+            self._clear_away(cluster, launch)
+            with self._lock:
+                if self._is_stopped:
+                    return Ended(message=launch.stop_reason())
+                self._begin(cluster, launch)
         ended = self._follow(cluster, launch)
         if self.settings.keep_finished_seconds == 0:
             with suppress(ClusterProblem):
@@ -253,11 +262,13 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
     def _begin(self, cluster: Cluster, launch: Launch) -> None:
         """Make the Job and its Secret, or take over those that are there."""
         manifest = self._manifest(launch)
-        self._name = name_of(launch.run, launch.attempt)
+        self._may_live, self._name = True, name_of(launch.run, launch.attempt)
         job = self._make(cluster, launch, manifest)
         token = launch.environment[manifests.TOKEN]
         try:
             cluster.call("POST", f"{self._core}/secrets", manifests.secret(launch.run, launch.attempt, token, job))
+        except ClusterAway:  # it may be made
+            raise
         except ClusterProblem as problem:
             if problem.status != _CONFLICT:
                 with suppress(ClusterProblem):
@@ -267,11 +278,28 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
     def _make(self, cluster: Cluster, launch: Launch, manifest: dict[str, Any]) -> dict[str, Any]:
         """Return the Job, made now or found."""
         try:
-            if not launch.goes_on:
-                return cluster.call("POST", self._jobs, manifest)
+            return cluster.call("POST", self._jobs, manifest)
         except ClusterProblem as problem:
             if problem.status != _CONFLICT:
                 raise
+        return self._job(cluster, launch)
+
+    def _find(self, cluster: Cluster, launch: Launch) -> None:
+        """Make sure that the Job is there, however long the cluster is away: its pod may be under way."""
+        is_told = False
+        while True:
+            try:
+                self._job(cluster, launch)
+            except ClusterAway as problem:
+                if self._is_stopped:
+                    raise
+                if not is_told:
+                    launch.tell(_AWAY.format(problem))
+                is_told = True
+            else:
+                return
+
+    def _job(self, cluster: Cluster, launch: Launch) -> dict[str, Any]:
         try:
             job = cluster.call("GET", f"{self._jobs}/{self._name}")
         except ClusterProblem as problem:
@@ -284,9 +312,8 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
 
     def _clear_away(self, cluster: Cluster, launch: Launch) -> None:
         """Delete what earlier attempts left, and wait until their pods are gone: two are never under way at once."""
-        found = cluster.call("GET", self._jobs, labelSelector=f"{RUN_LABEL}={launch.run}")
-        earlier = [job["metadata"] for job in found.get("items") or [] if _attempt(job) < launch.attempt]
-        earlier = [each for each, job in zip(earlier, found["items"], strict=False) if not _has_ended(job)]
+        found = cluster.call("GET", self._jobs, labelSelector=f"{RUN_LABEL}={launch.run}").get("items") or []
+        earlier = [job["metadata"] for job in found if _attempt(job) < launch.attempt and not _has_ended(job)]
         for each in earlier:
             self._delete_job(cluster, each["name"])
         pause = _FIRST_PAUSE_SECONDS
@@ -322,21 +349,23 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
         trouble = ""
         for seen in PodWatch(cluster, self.settings.namespace, f"job-name={self._name}", begins.patience).looks():
             if seen.trouble and not trouble:
-                launch.tell(f"The cluster cannot be asked: {seen.trouble}. The run goes on; it is asked again.")
+                launch.tell(_AWAY.format(seen.trouble))
             trouble = seen.trouble
             pod = seen.pod
             if pod is not None and reader is None and pods.begun(pod):
-                reader = threading.Thread(
-                    target=self._read, args=(cluster, launch, pod["metadata"]["name"]), daemon=True
-                )
+                reader = threading.Thread(target=self._read, args=(cluster, pod["metadata"]["name"]), daemon=True)
                 reader.start()
             ended = pods.ended(pod, self.settings.memory_limit) if pod is not None else None
             if ended is not None and pod is not None and pods.lingers(pod):
-                self._delete_job(cluster, self._name)
+                with suppress(ClusterAway):  # it has ended, which is what counts
+                    self._delete_job(cluster, self._name)
             if ended is None and pod is not None and seen.is_deleted:
                 ended = pods.gone(pod)
             if ended is None and not trouble and (ended := begins.judge(pod)) is not None:
-                self._delete_job(cluster, self._name)  # it must not begin after all
+                try:
+                    self._delete_job(cluster, self._name)  # it must not begin after all
+                except ClusterAway:
+                    ended = None
             if ended is not None:
                 self._is_over.set()
                 if reader is not None:
@@ -344,7 +373,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
                 return self._with_last_line(ended)
         raise AssertionError("a watch never ends")
 
-    def _read(self, cluster: Cluster, launch: Launch, pod: str) -> None:
+    def _read(self, cluster: Cluster, pod: str) -> None:
         """Tell each line once, past connections that break: each has its time, to the nanosecond."""
         seen, pause = "", _FIRST_PAUSE_SECONDS
         while True:
@@ -353,12 +382,11 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
                 query["sinceTime"] = seen
             was_over = self._is_over.is_set()
             try:
-                for line in cluster.lines(f"{self._core}/pods/{pod}/log", None, **query):
+                for line in cluster.lines(f"{self._core}/pods/{pod}/log", None, MAX_LINE_BYTES, **query):
                     stamp, _, text = line.partition(" ")
                     if stamp > seen:
                         seen, pause = stamp, _FIRST_PAUSE_SECONDS
-                        self._last.append(text)
-                        launch.tell(text)
+                        self._printed.add(text)
                 if was_over or self._is_over.wait(pause):
                     return
             except ClusterProblem:
@@ -367,9 +395,9 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
             pause = next_pause(pause)
 
     def _with_last_line(self, ended: Ended) -> Ended:
-        if self._is_stopped or not self._last or ended.exit_code == 0:
+        if self._is_stopped or not self._printed.last or ended.exit_code == 0:
             return ended
-        message = f"{ended.message}; it last said: {self._last[-1][:300]}"
+        message = f"{ended.message}; it last said: {self._printed.last[:300]}"
         return Ended(ended.exit_code, ended.signal, message, ended.cause)
 
     def why_no_pod(self, cluster: Cluster) -> Ended | str:
@@ -422,10 +450,8 @@ class _Beginning:
         waiting = self._without_pod() if pod is None else pods.waiting(pod)
         if isinstance(waiting, Ended):
             return waiting
-        is_secret_on_its_way = waiting is not None and waiting.message.startswith("CreateContainerConfigError")
-        if is_secret_on_its_way and time.monotonic() < self._quiet_until:
-            return None
-        if waiting is not None and waiting.message != self._told:
+        is_told = waiting is None or waiting.message == self._told or self._is_of_secret(waiting)
+        if waiting is not None and not is_told:
             self._told = waiting.message
             self._launch.tell(f"Waiting: {waiting.message}")
         is_late = time.monotonic() >= self._deadline
@@ -436,6 +462,11 @@ class _Beginning:
         if waiting is None:
             return Ended(message=f"its pod did not begin{after}", cause=Cause.EXIT)
         return Ended(message=f"{waiting.message}{after}", cause=waiting.cause)
+
+    def _is_of_secret(self, waiting: pods.Waiting) -> bool:
+        """Whether it waits for its Secret, which can be made only when its Job is there: a node looks again."""
+        name = name_of(self._launch.run, self._launch.attempt)
+        return waiting.message.startswith("CreateContainerConfigError") and f'"{name}"' in waiting.message
 
     def _without_pod(self) -> pods.Waiting | Ended | None:
         if time.monotonic() < self._quiet_until:

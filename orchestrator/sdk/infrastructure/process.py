@@ -8,6 +8,7 @@ it reads its run and ships its facts over the API by the run's own token, as in 
 from __future__ import annotations
 
 import glob
+import io
 import os
 import shutil
 import signal
@@ -17,8 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import IO, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -26,6 +26,7 @@ from orchestrator.sdk.home import ECHO_VARIABLE
 from orchestrator.sdk.host_exits import Exit, describe, reap, signal_group
 from orchestrator.sdk.infrastructure.base import Ended, Infrastructure, InfrastructureError, Launch
 from orchestrator.sdk.infrastructure.limits import MEGABYTE, Limits
+from orchestrator.sdk.infrastructure.printed import PIECE_BYTES, Printed, lines
 from orchestrator.sdk.infrastructure.settings import about
 from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.shipper import MARKER_SUFFIX
@@ -174,7 +175,7 @@ class Process(Infrastructure[ProcessSettings]):
                 return None
             process = self._start(launch.arguments, account, environment)
             pid = self._pid = process.pid
-        assert process.stdout is not None
+        assert isinstance(process.stdout, io.BufferedReader)
         telling = threading.Thread(target=_tell, args=(process.stdout, launch), daemon=True)
         telling.start()
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -238,12 +239,11 @@ class Process(Infrastructure[ProcessSettings]):
             ) from None
 
 
-def _tell(output: IO[bytes], launch: Launch) -> None:
-    """Add to the run's log what is printed past the engine, which records the rest itself: at most so many lines."""
-    for line in islice(output, _MAX_LINES):
-        launch.tell(line[:_MAX_LINE_BYTES].decode(errors="replace").rstrip())
-    while output.read(_MAX_LINE_BYTES):  # the process must not stand still for want of a reader
-        pass
+def _tell(output: io.BufferedReader, launch: Launch) -> None:
+    """Add to the run's log what is printed past the engine, which records the rest itself."""
+    printed = Printed(launch.tell)
+    for line in lines(iter(lambda: output.read1(PIECE_BYTES), b"")):
+        printed.add(line.rstrip())
 
 
 def _account(user: str, block: str) -> pwd.struct_passwd:
@@ -270,6 +270,4 @@ def _environment(launch: Launch, account: pwd.struct_passwd, more: Mapping[str, 
 
 _LEFTOVERS_SECONDS: Final = 20.0
 _LAST_LINES_SECONDS: Final = 2.0  # for what it printed last; a process that it left behind may hold the pipe open
-_MAX_LINES: Final = 10_000
-_MAX_LINE_BYTES: Final = 65_536
 _KEPT: Final = frozenset({"PATH", "LANG", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "ORCHESTRATOR_TASK_RUNNER"})
