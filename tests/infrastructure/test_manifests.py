@@ -124,6 +124,32 @@ def test_settings_that_make_no_job_are_told_by_field(settings: dict[str, Any], f
     assert said in errors[field]
 
 
+DOUBLING = [{"op": "add", "path": "/spec/x", "value": ["y" * 1024]}] + [
+    {"op": "copy", "from": "/spec/x", "path": f"/spec/x/{place}"} for place in range(1, 40)
+]
+DEEP: dict[str, Any] = {}
+for _ in range(900):
+    DEEP = {"x": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "said"),
+    [
+        ({"patches": DOUBLING}, "patches", "the manifest has more than 512 KB"),
+        ({"patches": [{"op": "test", "path": "/kind", "value": "Job"}] * 101}, "patches", "There are 101 patches"),
+        ({"patches": [{"op": "add", "path": "/spec/x", "value": DEEP}] * 2}, "patches", "nested too deep"),
+        ({"manifest": {"kind": "Job", "spec": {"x": "y" * 600_000}}}, "manifest", "more than 512 KB"),
+        ({"manifest": {"kind": "Job", "spec": DEEP}}, "manifest", "nested too deep"),
+    ],
+)  # fmt: skip
+def test_settings_that_would_fill_a_server_s_memory_are_refused(
+    settings: dict[str, Any], field: str, said: str
+) -> None:
+    errors = Kubernetes.check(KubernetesSettings(image="x", **settings))
+    assert set(errors) == {field}
+    assert said in errors[field]
+
+
 def test_a_patch_that_does_not_fit_is_an_error_of_the_manifest() -> None:
     with pytest.raises(ManifestError, match="does not fit the manifest"):
         manifests.job(

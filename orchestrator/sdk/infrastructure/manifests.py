@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from orchestrator.sdk.infrastructure.pods import CONTAINER
 
 #: Never in a manifest: it stands in a Secret that belongs to the Job.
 TOKEN: Final = "ORCHESTRATOR_API_TOKEN"
+MAX_PATCHES: Final = 100  #: these and the size of what they make are bounded, since a server tries them
+MAX_BYTES: Final = 512 * 1024
 
 
 class ManifestError(ValueError):
@@ -50,7 +53,7 @@ def job(
     Raises:
         ManifestError: There is no Job, or no container in it, or a patch does not fit.
     """
-    manifest = copy.deepcopy(dict(base)) if base else {"apiVersion": "batch/v1", "kind": "Job", "metadata": {}}
+    manifest = _copied(base) if base else {"apiVersion": "batch/v1", "kind": "Job", "metadata": {}}
     spec = _mapping(manifest, "spec")
     template = _mapping(spec, "template")
     pod = _mapping(template, "spec")
@@ -89,16 +92,39 @@ def wrong_base(base: Mapping[str, Any]) -> str:
     return ""
 
 
+def _copied(base: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return copy.deepcopy(dict(base))
+    except RecursionError:
+        raise ManifestError("The manifest is nested too deep.") from None
+
+
 def _patched(manifest: dict[str, Any], patches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if len(patches) > MAX_PATCHES:
+        raise ManifestError(f"There are {len(patches)} patches; {MAX_PATCHES} may be.")
+    _check_size(manifest, "The manifest")
     for place, patch in enumerate(patches, 1):
+        said = f"Patch {place} ({patch.get('op')} {patch.get('path')})"
         try:
             manifest = jsonpatch.apply_patch(manifest, [patch])
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError) as error:
-            said = f"{patch.get('op')} {patch.get('path')}"
-            raise ManifestError(f"Patch {place} ({said}) does not fit the manifest: {error}.") from None
+            raise ManifestError(f"{said} does not fit the manifest: {error}.") from None
+        except RecursionError:
+            raise ManifestError(f"{said} makes a manifest that is nested too deep.") from None
+        _check_size(manifest, f"{said}: the manifest")
     if not isinstance(manifest, dict):
         raise ManifestError("The patches leave no manifest.")
     return manifest
+
+
+def _check_size(manifest: Any, what: str) -> None:
+    """Raise ManifestError for one that is too large: each `copy` may double it."""
+    try:
+        size = len(json.dumps(manifest))
+    except RecursionError:
+        raise ManifestError(f"{what} is nested too deep.") from None
+    if size > MAX_BYTES:
+        raise ManifestError(f"{what} has more than {MAX_BYTES // 1024} KB.")
 
 
 def _insist(manifest: dict[str, Any], run: str, attempt: int, command: Sequence[str]) -> None:
