@@ -53,9 +53,9 @@ def used(place: Path, mark: str, make: Callable[[], int], most_bytes: int) -> in
 
 def is_being_made(place: Path, mark: str) -> bool:
     """Whether another process makes a folder just now."""
-    if sys.platform == "win32" or (place / mark).exists() or not os.path.exists(f"{place}.lock"):
+    if sys.platform == "win32" or (place / mark).exists():
         return False
-    with open(f"{place}.lock", "rb") as file:
+    with contextlib.suppress(FileNotFoundError), open(f"{place}.lock", "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -90,11 +90,18 @@ def _locked(place: Path, exclusive: bool) -> int:
 
 
 def _remove_unused(folder: Path, most_bytes: int) -> None:
-    """Remove what was not used for longest, while all is more than it may be; never what a process uses."""
-    locks = sorted(folder.glob("*.lock"), key=lambda path: path.stat().st_mtime)
-    sizes = {path: _size(path) for path in locks}
+    """Remove what was not used for longest, while all is more than it may be; never what a process uses.
+
+    Several processes may do so at once: what one finds gone is removed. What cannot be removed stays until the next
+    time.
+    """
+    used_at: dict[Path, float] = {}
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(FileNotFoundError):
+            used_at[path] = path.stat().st_mtime
+    sizes = {path: _size(path) for path in used_at}
     over = sum(sizes.values()) - most_bytes
-    for path in locks:
+    for path in sorted(used_at, key=lambda path: used_at[path]):
         if over <= 0:
             return
         if _remove(path):
@@ -102,21 +109,36 @@ def _remove_unused(folder: Path, most_bytes: int) -> None:
 
 
 def _remove(lock_path: Path) -> bool:
-    place = lock_path.with_suffix("")
-    lock = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
+    """Remove a folder with its lock; return whether it is gone."""
+    try:
+        lock = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
     try:
         if sys.platform != "win32":
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        beside = place.with_name(f"{place.name}.old.{os.getpid()}")
-        with contextlib.suppress(FileNotFoundError):
-            place.rename(beside)  # nobody finds it half removed
-        shutil.rmtree(beside, ignore_errors=True)
-        lock_path.unlink(missing_ok=True)
-    except BlockingIOError:  # a run uses it
+        is_this = os.stat(lock_path).st_ino == os.fstat(lock).st_ino  # else it was removed, and is made anew
+        if is_this:
+            _clear(lock_path)
+    except FileNotFoundError:
+        return True
+    except OSError:  # a run uses it (BlockingIOError), or the file system does not let go of it
         return False
     finally:
         os.close(lock)
-    return True
+    return is_this
+
+
+def _clear(lock_path: Path) -> None:
+    place = lock_path.with_suffix("")
+    beside = place.with_name(f"{place.name}.old.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        place.rename(beside)  # nobody finds it half removed
+    shutil.rmtree(beside, ignore_errors=True)
+    lock_path.unlink(missing_ok=True)
 
 
 def _size(lock_path: Path) -> int:

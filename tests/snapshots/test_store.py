@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.sdk import kept_folders
 from orchestrator.sdk.kept_folders import let_go
 from orchestrator.sdk.snapshots import store
 from orchestrator.sdk.snapshots.manifest import PIECE_BYTES
@@ -106,6 +107,53 @@ def test_the_least_used_are_removed_and_never_one_in_use(tmp_path: Path, monkeyp
     opened(tmp_path, third.manifest.hash, third.fetch)
     assert not in_use.exists()
     assert {path.name for path in tmp_path.glob("*.lock")} == {f"{third.manifest.hash[:32]}.lock"}
+
+
+def test_what_others_cleared_away_meanwhile_is_gone_and_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that clear at once: the other has removed every lock that this one has just listed."""
+    monkeypatch.setenv(store.CACHE_VARIABLE, "0")
+    listed = Path.glob
+
+    def cleared_meanwhile(folder: Path, pattern: str) -> list[Path]:
+        found = [*listed(folder, pattern), tmp_path / "of-another.lock"]
+        for path in found[:-1]:
+            if path.name != f"{mine.manifest.hash[:32]}.lock":
+                path.unlink()
+        return found
+
+    first, mine = made({"a": "1"}), made({"a": "2"})
+    open_(tmp_path, first)
+    let_go()
+    monkeypatch.setattr(Path, "glob", cleared_meanwhile)
+    assert (open_(tmp_path, mine) / "a").read_text() == "2"
+
+
+def test_what_cannot_be_cleared_away_keeps_nobody_from_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.CACHE_VARIABLE, "0")
+    (tmp_path / "odd.lock").mkdir()
+    snapshot = made({"a": "1"})
+    assert (open_(tmp_path, snapshot) / "a").read_text() == "1"
+
+
+def test_a_folder_that_was_made_anew_under_a_new_lock_is_not_cleared_by_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening a lock and having it, another cleared the folder and a third one fetched it again."""
+    lock, place = tmp_path / "x.lock", tmp_path / "x"
+    lock.write_text("1")
+    flock = kept_folders.fcntl.flock
+
+    def made_anew(file: int, how: int) -> None:
+        lock.rename(tmp_path / "old")
+        lock.write_text("1")
+        place.mkdir()
+        flock(file, how)
+
+    monkeypatch.setattr(kept_folders.fcntl, "flock", made_anew)
+    assert not kept_folders._remove(lock)
+    assert place.exists()
 
 
 def test_a_full_disk_or_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
