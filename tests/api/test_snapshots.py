@@ -108,6 +108,17 @@ def test_viewers_read_and_do_not_store(client: Client, team: Team) -> None:
     viewer = client_for(team, "viewer")
     assert viewer.get(f"/api/snapshots/{snapshot.manifest.hash}/").status_code == 200
     post(viewer, made({"a": "1"}), None, 403)
+    refused = viewer.post("/api/snapshots/", b"not even a snapshot", content_type=MEDIA_TYPE)
+    assert refused.status_code == 403, "before any of it is read"
+
+
+def test_a_piece_that_comes_twice_is_refused(client: Client) -> None:
+    snapshot = made({"a": "1"})
+    (piece,) = snapshot.pieces.values()
+    body = b"".join(packed(snapshot.manifest, [deflated(piece)] * 3))
+    refused = client.post("/api/snapshots/", body, content_type=MEDIA_TYPE)
+    assert (refused.status_code, "comes twice" in refused.json()["message"]) == (400, True)
+    assert not SnapshotPiece.objects.exists()
 
 
 def test_a_run_fetches_its_own_snapshot_and_no_other(client: Client, team: Team) -> None:

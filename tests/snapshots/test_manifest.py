@@ -1,10 +1,20 @@
 """A snapshot's hash is that of what it contains, and no list of files leads out of its folder."""
 
 import io
+import zlib
 
 import pytest
 
-from orchestrator.sdk.snapshots.manifest import PIECE_BYTES, BadSnapshot, Entry, Kind, Manifest, digest_of
+from orchestrator.sdk.snapshots.manifest import (
+    MAX_DEPTH,
+    PIECE_BYTES,
+    BadSnapshot,
+    Entry,
+    Kind,
+    Manifest,
+    digest_of,
+    kept_pieces,
+)
 from orchestrator.sdk.snapshots.pack import deflated, frame, inflated, read_pack
 from tests.snapshots.making import made
 
@@ -46,6 +56,39 @@ def test_no_file_lies_below_a_link_or_a_file_and_none_stands_twice() -> None:
         Manifest.of([Entry("a", Kind.LINK, target="b"), Entry("a/c", Kind.FILE)])
     with pytest.raises(BadSnapshot, match="each once"):
         Manifest.of([Entry("a", Kind.FILE), Entry("a", Kind.PROGRAM)])
+
+
+def test_what_lies_below_a_file_is_found_whatever_stands_between() -> None:
+    between = [Entry(path, Kind.FILE) for path in ("a", "a-b/c/d", "a-b/c/e", "a-b/f")]
+    assert Manifest.of(between).entries
+    for path in ("a/b/c", "a-b/c/d/e", "a-b/f/g/h"):
+        with pytest.raises(BadSnapshot, match="lies below"):
+            Manifest.of([*between, Entry(path, Kind.FILE)])
+
+
+def test_folders_have_a_depth() -> None:
+    assert Manifest.of([Entry("d/" * MAX_DEPTH + "f", Kind.FILE)]).entries
+    with pytest.raises(BadSnapshot, match="deeper than 64 folders"):
+        Manifest.of([Entry("d/" * (MAX_DEPTH + 1) + "f", Kind.FILE)])
+
+
+def test_a_piece_comes_once_and_not_blown_up() -> None:
+    snapshot = made({"a": "1"})
+    (piece,) = snapshot.pieces.values()
+    list(read_pack(io.BytesIO(snapshot.pack).read)[1])
+    with pytest.raises(BadSnapshot, match="comes twice"):
+        list(read_pack(io.BytesIO(snapshot.pack + frame(deflated(piece))).read)[1])
+    deflater = zlib.compressobj()
+    plain = deflater.compress(piece) + deflater.flush()
+    padded = plain[:2] + b"\0\0\0\xff\xff" * 1000 + plain[2:]  # stored blocks of nothing
+    assert inflated(padded) == piece
+    with pytest.raises(BadSnapshot, match="larger than it may be"):
+        list(read_pack(io.BytesIO(frame(deflated(snapshot.manifest.data)) + frame(padded)).read)[1])
+
+
+def test_the_pieces_of_a_kept_list_are_those_that_were_checked() -> None:
+    snapshot = made({"a.py": "x", "large": bytes(range(256)) * 10_000, "same": "x"}, {"l": "a.py"})
+    assert kept_pieces(snapshot.manifest.data) == snapshot.manifest.piece_sizes()
 
 
 def test_what_is_not_written_in_the_normal_form_is_refused() -> None:

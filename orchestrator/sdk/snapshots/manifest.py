@@ -22,6 +22,7 @@ PIECE_BYTES: Final = 1024 * 1024
 MAX_FILES: Final = 20_000
 MAX_MANIFEST_BYTES: Final = 8 * 1024 * 1024
 MAX_PATH_BYTES: Final = 1_000
+MAX_DEPTH: Final = 64  #: folders, one in another
 _FORM: Final = b"orchestrator-snapshot-1\n"
 _HEX: Final = frozenset("0123456789abcdef")
 
@@ -111,6 +112,13 @@ def looked_through(data: bytes) -> list[Entry]:
     return [Entry(path, kind, size, target=about if kind is Kind.LINK else "") for path, kind, size, about in lines]
 
 
+def kept_pieces(data: bytes) -> dict[str, int]:
+    """Return what `Manifest.piece_sizes` does, of a manifest that was checked before it was kept."""
+    lines: list[tuple[str, Kind, int, Any]] = _decode_lines(data[len(_FORM) :])
+    files = (Entry(path, kind, size, about) for path, kind, size, about in lines if kind is not Kind.LINK)
+    return {digest: length for entry in files for digest, _, length in pieces_of(entry)}
+
+
 def pieces_of(entry: Entry) -> Iterator[tuple[str, int, int]]:
     """Yield the digest, offset and length of each piece of a file."""
     for number, digest in enumerate(entry.pieces):
@@ -157,6 +165,8 @@ def _check_path(path: str) -> None:
     odd = "\0" in path or len(path.encode()) > MAX_PATH_BYTES or any(len(part.encode()) > 255 for part in parts)
     if odd or any(part in ("", ".", "..") for part in parts):
         raise BadSnapshot(f"{path[:200]!r} is no path within a snapshot.")
+    if len(parts) > MAX_DEPTH + 1:
+        raise BadSnapshot(f"{path[:200]!r} lies deeper than {MAX_DEPTH} folders.")
 
 
 def _check_file(entry: Entry) -> None:
@@ -180,13 +190,14 @@ def _check_together(entries: tuple[Entry, ...]) -> None:
     paths = [entry.path for entry in entries]
     if any(before >= after for before, after in pairwise(paths)):
         raise BadSnapshot("The files of a snapshot are listed in order, each once.")
-    known = set(paths)
+    known, looked_at = set(paths), ""
     for path in paths:
-        folder = posixpath.dirname(path)
-        while folder:
+        folder = innermost = posixpath.dirname(path)
+        while folder and not f"{looked_at}/".startswith(f"{folder}/"):  # those of the path before were looked at
             if folder in known:
                 raise BadSnapshot(f"{path!r} lies below {folder!r}, which is no folder.")
             folder = posixpath.dirname(folder)
+        looked_at = innermost
     lengths: dict[str, int] = {}
     for entry in entries:
         for digest, _, length in pieces_of(entry):

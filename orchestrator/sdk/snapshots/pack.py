@@ -56,7 +56,7 @@ def read_pack(read: Read, expected: str = "") -> tuple[Manifest, Iterator[tuple[
         manifest.
 
     Raises:
-        BadSnapshot: It is no pack, or ends in the middle; so does the iterator.
+        BadSnapshot: It is no pack, or ends in the middle; so does the iterator, and where a piece comes twice.
     """
     first = _next(read, MAX_MANIFEST_BYTES)
     if first is None:
@@ -65,9 +65,16 @@ def read_pack(read: Read, expected: str = "") -> tuple[Manifest, Iterator[tuple[
 
 
 def _pieces(read: Read) -> Iterator[tuple[str, bytes, bytes]]:
+    seen: set[str] = set()
     while (data := _next(read, 2 * PIECE_BYTES)) is not None:
         piece = inflated(data)
-        yield digest_of(piece), piece, data
+        if len(data) > len(piece) + len(piece) // 8 + 64:  # it is kept and sent as it comes; no deflater adds so much
+            raise BadSnapshot("A part of the snapshot is larger than it may be.")
+        digest = digest_of(piece)
+        if digest in seen:
+            raise BadSnapshot(f"The piece {digest[:12]} comes twice.")
+        seen.add(digest)
+        yield digest, piece, data
 
 
 def _next(read: Read, most: int) -> bytes | None:
