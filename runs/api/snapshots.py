@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.utils import OpenApiTypes, extend_schema, inline_serializer
 from rest_framework import exceptions, serializers, status
@@ -18,9 +17,9 @@ from flows.snapshot_actions import manifest_of, note_use, pieces_of, take_in
 from flows.snapshots import Snapshot
 from orchestrator.api_views import ApiView
 from orchestrator.bodies import ReadSerializer, read_bounded
-from orchestrator.sdk.snapshots.manifest import MAX_FILES, BadSnapshot, is_hash
+from orchestrator.sdk.snapshots.manifest import MAX_FILES, BadSnapshot
 from orchestrator.sdk.snapshots.pack import MEDIA_TYPE, packed, read_pack
-from runs.models import Attempt
+from runs.code_access import found_snapshot
 from teams.acting import acting_team
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # of one request; larger snapshots come in several
@@ -82,16 +81,12 @@ class SnapshotsView(ApiView):
         responses=dict.fromkeys([(200, "application/json"), (201, "application/json")], StoredSnapshotSerializer),
     )
     def post(self, request: Request) -> Response:
-        """Take in what came."""
+        """Take in what came. Who may not deploy is refused at the door, before any of it is read."""
         body = request.data if isinstance(request.data, bytes) else b""
         try:
             manifest, pieces = read_pack(io.BytesIO(body).read)
             taken = take_in(
-                acting_team(request),
-                manifest,
-                pieces,
-                most_bytes=settings.SNAPSHOT_MAX_BYTES,
-                user=request.user,
+                acting_team(request), manifest, pieces, most_bytes=settings.SNAPSHOT_MAX_BYTES, user=request.user
             )
         except BadSnapshot as error:
             raise exceptions.ValidationError(str(error)) from None
@@ -105,7 +100,7 @@ class SnapshotView(ApiView):
     @extend_schema(summary="Inspect a snapshot", responses=SnapshotSerializer)
     def get(self, request: Request, hash: str) -> Response:
         """404 where the caller's teams have none of this hash."""
-        return Response(SnapshotSerializer(_found(request, hash)).data)
+        return Response(SnapshotSerializer(found_snapshot(request, hash)).data)
 
 
 class _AnyForm(DefaultContentNegotiation):
@@ -117,7 +112,7 @@ class _AnyForm(DefaultContentNegotiation):
 
 
 class SnapshotPackView(ApiView):
-    """A snapshot's files."""
+    """A snapshot's files, under WSGI, whose servers have threads of their own; else `runs.pack_stream` sends them."""
 
     unrated = frozenset({"get"})
     content_negotiation_class = _AnyForm
@@ -129,7 +124,7 @@ class SnapshotPackView(ApiView):
     )
     def get(self, request: Request, hash: str) -> StreamingHttpResponse:
         """The list of files first, then each piece once."""
-        snapshot = _found(request, hash)
+        snapshot = found_snapshot(request, hash)
         note_use(snapshot)
         return StreamingHttpResponse(_stream(snapshot), content_type=MEDIA_TYPE)
 
@@ -137,22 +132,3 @@ class SnapshotPackView(ApiView):
 def _stream(snapshot: Snapshot) -> Iterator[bytes]:
     manifest = manifest_of(snapshot)
     yield from packed(manifest, pieces_of(snapshot, manifest.piece_sizes()))
-
-
-def _found(request: Request, hash: str) -> Snapshot:
-    """Return the snapshot of this hash that a request may read. Raises NotFound."""
-    rows = _visible(request).filter(hash=hash) if is_hash(hash) else Snapshot.objects.none()
-    snapshot = rows.select_related("team").first()
-    if snapshot is None:
-        raise exceptions.NotFound("There is no such snapshot in your teams.")
-    return snapshot
-
-
-def _visible(request: Request) -> QuerySet[Snapshot]:
-    if isinstance(request.auth, Attempt):
-        attempt = request.auth
-        return Snapshot.objects.filter(team=attempt.flow_run.team_id, hash=attempt.source.get("hash", ""))
-    user: Any = request.user
-    if user.confinement.deployment is not None:  # a token for one deployment: to run it, not to read its code
-        return Snapshot.objects.none()
-    return Snapshot.objects.filter(Q() if user.sees_everything else Q(team__in=user.team_ids))
