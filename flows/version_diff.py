@@ -51,13 +51,24 @@ class Difference:
     unread: str = ""
 
 
-def difference(deployment: Deployment, before: DeploymentVersion, after: DeploymentVersion) -> Difference:
-    """Return what differs between two versions of a deployment (a query for each 16 pieces of files that differ)."""
+def difference(
+    deployment: Deployment, before: DeploymentVersion, after: DeploymentVersion, *, unread: str = ""
+) -> Difference:
+    """Return what differs between two versions of a deployment (a query for each 16 pieces of files that differ).
+
+    Args:
+        deployment: Whose they are.
+        before: The one.
+        after: The other.
+        unread: Why its files are not to be compared, for somebody who may not read them; then settings alone are.
+    """
     old, new = before.state, after.state
     settings = {name: [old.get(name), new.get(name)] for name in {**old, **new} if old.get(name) != new.get(name)}
     sources = old.get("source", {}), new.get("source", {})
     if sources[0] == sources[1]:
         return Difference(settings, [])
+    if unread:
+        return Difference(settings, [], unread=unread)
     snapshots = [_snapshot(deployment, source) for source in sources]
     if snapshots[0] is None or snapshots[1] is None:
         stored = all(source.get("kind") == "snapshot" for source in sources)

@@ -16,6 +16,7 @@ from flows.versions import DeploymentVersion
 from orchestrator.api_views import ApiViewSet
 from orchestrator.bodies import ReadSerializer, StrictSerializer
 from runs import actions
+from runs.code_access import why_unread
 
 MAX_NUMBER = 2**31 - 1
 
@@ -90,11 +91,11 @@ class VersionActions(ApiViewSet):
     )
     @action(detail=True, pagination_class=None)
     def diff(self, request: Request, pk: Any) -> Response:
-        """Settings, and files of snapshots line by line; at most 500 files and about 1 MB."""
+        """Settings; for members, files of snapshots line by line: at most 500 and about 1 MB."""
         deployment: Deployment = self.get_object()
         after = version_of(deployment, _number(request, "after", deployment.code_version))
         before = version_of(deployment, _number(request, "before", after.number - 1))
-        found = difference(deployment, before, after)
+        found = difference(deployment, before, after, unread=why_unread(request.user, deployment.team_id))
         answer = {name: getattr(found, name) for name in ("settings", "files", "more", "unread")}
         return Response(DifferenceSerializer({**answer, "before": before.number, "after": after.number}).data)
 

@@ -15,6 +15,7 @@ from flows.models import Deployment
 from flows.version_diff import FileDiff, difference
 from flows.versions import DeploymentVersion
 from runs import actions
+from runs.code_access import why_unread
 from runs.views.deployment_page import deployment_of
 
 _HIDDEN = frozenset({"parameter_schema"})  # its changes are those of the code
@@ -47,7 +48,7 @@ def version(request: HttpRequest, deployment_id: UUID, number: int) -> HttpRespo
         "others": sorted(other for other in rows if other != number),
         "now": timezone.now(),
     }
-    return render(request, "flows/version.html", context | _compared(deployment, before, shown))
+    return render(request, "flows/version.html", context | _compared(request.user, deployment, before, shown))
 
 
 @login_required
@@ -66,10 +67,12 @@ def roll_back(request: HttpRequest, deployment_id: UUID, number: int) -> HttpRes
     return redirect("deployment-versions", deployment_id)
 
 
-def _compared(deployment: Deployment, before: DeploymentVersion | None, after: DeploymentVersion) -> dict[str, Any]:
+def _compared(
+    user: Any, deployment: Deployment, before: DeploymentVersion | None, after: DeploymentVersion
+) -> dict[str, Any]:
     if before is None:
         return {}
-    found = difference(deployment, before, after)
+    found = difference(deployment, before, after, unread=why_unread(user, deployment.team_id))
     room, files = MAX_LINES, []
     for file in found.files:
         lines = _lines(file)[:room]

@@ -9,7 +9,9 @@ from flows import version_actions
 from flows.models import Deployment
 from flows.versions import DeploymentVersion
 from runs.claims import code_of
-from teams.models import AuditEntry, Team
+from teams import actions
+from teams.models import ApiToken, AuditEntry, Role, Team, User
+from teams.shares import share_with
 from tests.api.test_snapshots import client_for, post
 from tests.snapshots.making import made
 
@@ -85,6 +87,31 @@ def test_two_are_compared_line_by_line(client: Client) -> None:
     assert {file["path"]: file["change"] for file in back["files"]}["new.py"] == "removed"
     assert "no version 9" in call(client, deployment, "diff/?after=9", code=400)["message"]
     assert "no version's number" in call(client, deployment, "diff/?after=-1", code=400)["message"]
+
+
+def test_code_is_compared_for_who_may_fetch_it(client: Client) -> None:
+    """A share lets somebody run it, and so does a token for one deployment; both see which settings differ."""
+    deployment = deploy(client)
+    deploy(client, SECOND, description="new")
+    row, editor = Deployment.objects.get(), User.objects.get(username="editor-of-owners")
+    guest = actions.create_user("guest", team=Team.objects.create(name="guests"), role=Role.EDITOR, password=None)
+    share_with(row, guest, "edit")
+    tokens = [
+        actions.create_token("one", editor, user=editor, deployment=row)[1],
+        ApiToken.issue(name="t", user=guest, team=guest.memberships.get().team)[1],
+    ]
+    for token in tokens:
+        found = call(Client(headers={"Authorization": f"Bearer {token}"}), deployment, "diff/")
+        assert set(found["settings"]) == {"source", "description"}
+        assert found["files"] == []
+        assert "code is for members" in found["unread"]
+    page = Client()
+    page.force_login(guest)
+    shown = page.get(f"/deployments/{row.pk}/versions/2/").content.decode()
+    assert "code is for members" in shown
+    assert "new.py" not in shown
+    page.force_login(editor)
+    assert "new.py" in page.get(f"/deployments/{row.pk}/versions/2/").content.decode()
 
 
 def test_large_and_unlike_sources_are_said(client: Client) -> None:
