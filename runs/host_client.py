@@ -1,6 +1,7 @@
 """A worker's end of its run host: starts the process, sends it runs, and tells what comes back."""
 
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from orchestrator.sdk.host_protocol import FromHost, ToHost, decode_from_host, pack
+from orchestrator.sdk.host_protocol import FromHost, Start, ToHost, decode_from_host, pack
+from orchestrator.sdk.host_secrets import part, send
 
 READ_BYTES: Final = 65536
 
@@ -52,9 +54,17 @@ class RunHost:
         self._reader.start()
 
     def send(self, message: ToHost) -> None:
-        """Send a message. Raises OSError when the host is gone."""
-        with self._sending:
-            self._socket.sendall(pack(message))
+        """Send a message, and what the host must not read beside it. Raises OSError when the host is gone."""
+        if not isinstance(message, Start):
+            with self._sending:
+                self._socket.sendall(pack(message))
+            return
+        public, fd = part(message)
+        try:
+            with self._sending:
+                send(self._socket, pack(public), fd)
+        finally:
+            os.close(fd)
 
     def close(self, timeout_seconds: float) -> None:
         """Tell the host, by closing the socket, to kill what runs, to write the endings and to exit; wait for that."""

@@ -1,9 +1,10 @@
 """The run host: forks each flow run of one worker into a process of its own, and answers for its ending.
 
 `python -m orchestrator.sdk.host --fd N` serves the worker at the other end of that stream socket (`host_protocol`). It
-has one thread, the engine imported, no Django and no secrets, so that a fork is quick and safe. SIGTERM, SIGINT and
-SIGHUP are blocked here: what a terminal or a service manager sends to everybody is the worker's to decide about, and
-the end of the socket is the one order to stop. Every run that ends without a word of its own gets one in its journal.
+has one thread, the engine imported, no Django and no secrets (those of runs pass by unread: `host_secrets`), so that a
+fork is quick and safe, and other processes of its user may not look into it. SIGTERM, SIGINT and SIGHUP are blocked
+here: what a terminal or a service manager sends to everybody is the worker's to decide about, and the end of the socket
+is the one order to stop. Every run that ends without a word of its own gets one in its journal.
 """
 
 import gc
@@ -40,6 +41,7 @@ from orchestrator.sdk.host_protocol import (
     decode_to_host,
     pack,
 )
+from orchestrator.sdk.host_secrets import SecretFiles
 from orchestrator.sdk.host_supervisor import CLEAN_UP_SECONDS, supervise
 from orchestrator.sdk.infrastructure.base import InfrastructureError
 from orchestrator.sdk.infrastructure.kinds import infrastructure_of
@@ -77,7 +79,8 @@ class RunHost:
         self._oom = OomWatch()
         self._gone_at: float | None = None
         self._selector = selectors.DefaultSelector()
-        self._keeping = Keeping(self._children, self._selector)
+        self._secrets = SecretFiles()
+        self._keeping = Keeping(self._children, self._selector, self._secrets)
         self._wakeup, self._wakeup_writer = socket.socketpair()
 
     def serve(self) -> None:
@@ -121,7 +124,7 @@ class RunHost:
     def _on_message(self) -> None:
         self._flush()
         try:
-            data = self._connection.recv(_READ_BYTES)
+            data = self._secrets.receive(self._connection, _READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -163,6 +166,8 @@ class RunHost:
     def _start(self, start: Start) -> None:
         before = [child for child in self._children.values() if child.executes(start.run)]
         if before:  # two attempts of a run are never under way at once
+            if (other := self._waiting.get(start.run)) is not None:
+                self._secrets.close(other)
             self._waiting[start.run] = start
             for child in before:
                 self._stop_child(child, LEASE_LOST, 0.0)
@@ -181,6 +186,9 @@ class RunHost:
         except InfrastructureError as error:
             self._refuse(start, str(error))
             return
+        if not self._secrets.has(start):
+            self._refuse(start, "its token did not reach the run host, which may have too many files open")
+            return
         process = infrastructure if isinstance(infrastructure, Process) else Process(ProcessSettings())
         note_fd, link, host_pid = -1, None, os.getpid()
         try:
@@ -195,17 +203,17 @@ class RunHost:
             self._refuse(start, f"no process could be started: {error.strerror}")
             return
         if pid == 0:
-            self._let_go()
+            start = self._let_go(start)
             if infrastructure.is_supervised:
-                supervise(start, note, host_pid, infrastructure)
+                supervise(start, note, host_pid, infrastructure_of(start.infrastructure))
             if link is None:
                 run_child(start, note, host_pid, process, note_fd)
             run_kept(start, note, host_pid, link)
         child = self._children[pid] = Child(start, pid, note, start.lease_until, link=link)
         child.is_supervised = infrastructure.is_supervised
         child.explain = process.explain
-        if start.infrastructure is not None and infrastructure.is_supervised:
-            start.infrastructure = start.infrastructure.without_secrets()  # this process forks user code
+        if infrastructure.is_supervised:  # its hooks are its own to run: nobody here needs them again
+            self._secrets.close(start)
         if note_fd >= 0:
             os.close(note_fd)
         self._keeping.begin(child, lambda: self._on_kept(child))
@@ -213,11 +221,19 @@ class RunHost:
 
     def _refuse(self, start: Start, message: str) -> None:
         exited = Exited(run=start.run, attempt=start.attempt, message=message, cause=cause_of(message))
+        self._secrets.close(start)
         self._close_journal(start, exited)
         self._send(RunExited(run=start.run, attempt=start.attempt))
 
-    def _let_go(self) -> None:
-        """Close what is the host's own, in the child."""
+    def _let_go(self, start: Start) -> Start:
+        """Close what is the host's own, in the child that is forked for this attempt; return it with its secrets."""
+        try:
+            start = self._secrets.restored(start)
+        except (OSError, msgspec.MsgspecError) as error:
+            print(f"run host: the secrets of {start.run} cannot be read: {error}", file=sys.stderr, flush=True)
+            os._exit(1)  # this process must not return to the host
+        self._secrets.close_all()
+        kernel.show()  # a run is its user's to look into
         signal.set_wakeup_fd(-1)
         self._selector.close()
         for connection in (self._connection, self._wakeup, self._wakeup_writer):
@@ -227,6 +243,7 @@ class RunHost:
             if child.link is not None:
                 child.link.close()
         self._children.clear()
+        return start
 
     def _stop(self, stop: Stop) -> None:
         waiting = self._waiting.pop(stop.run, None)
@@ -332,6 +349,7 @@ class RunHost:
             )
             if child.note.owes_hooks:
                 self._run_hooks(start, reason, message)
+        self._secrets.close(start)
         self._send(
             RunExited(
                 run=start.run,
@@ -354,8 +372,7 @@ class RunHost:
             print(f"run host: the hooks of {start.run} were not run: {error.strerror}", file=sys.stderr, flush=True)
             return
         if pid == 0:
-            self._let_go()
-            run_hooks(start, reason, message, host_pid)
+            run_hooks(self._let_go(start), reason, message, host_pid)
         self._hooks[pid] = time.monotonic() + HOOKS_SECONDS
 
     def _close_journal(self, start: Start, exited: Exited) -> None:
@@ -395,6 +412,7 @@ def main(arguments: list[str]) -> int:
     if not sys.flags.safe_path and sys.path and sys.path[0] == os.getcwd():
         del sys.path[0]  # put there by -m; the server's own folder is none of the runs' business
     kernel.prepare()
+    kernel.hide()
     for public in dir(orchestrator):  # loaded once here, instead of in every run
         getattr(orchestrator, public)
     connection = socket.socket(fileno=int(arguments[1]))

@@ -10,6 +10,7 @@ from orchestrator.sdk.host_exits import Exit
 from orchestrator.sdk.host_kept import Link, Place
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Finished, Start
+from orchestrator.sdk.host_secrets import SecretFiles
 
 MAX_IDLE: Final = 8  #: kept processes of one host that wait for a run
 IDLE_SECONDS: Final = 60.0
@@ -65,11 +66,13 @@ class Keeping:
     Args:
         children: The host's processes by their ids.
         selector: Where the host waits.
+        secrets: Those of attempts.
     """
 
-    def __init__(self, children: dict[int, Child], selector: selectors.BaseSelector) -> None:
+    def __init__(self, children: dict[int, Child], selector: selectors.BaseSelector, secrets: SecretFiles) -> None:
         self._children = children
         self._selector = selector
+        self._secrets = secrets
 
     def begin(self, child: Child, on_message: Callable[[], None]) -> None:
         """Listen to a process that was forked just now; does nothing for one that is not kept."""
@@ -78,7 +81,7 @@ class Keeping:
 
     def hand_over(self, start: Start) -> Child | None:
         """Give a run to a process that is free, and return that; None where there is none."""
-        if not start.keep:
+        if not start.keep or not self._secrets.has(start):
             return None
         place = Place.of(start)
         for child in self._idle():
@@ -88,7 +91,7 @@ class Keeping:
             child.idle_since = None
             child.note.clear()
             try:
-                child.link.send(start)
+                child.link.send(start, self._secrets)
             except OSError:  # it is dead and its exit on the way, or it was stopped and may have half of the message
                 child.kill_at = time.monotonic()
                 continue

@@ -25,6 +25,7 @@ from orchestrator.sdk.flows import Flow
 from orchestrator.sdk.host_child import become_ordinary, leave, run_attempt
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Finished, FromKept, Stale, Start, decode_from_kept, pack
+from orchestrator.sdk.host_secrets import SecretFiles
 from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import Entrypoint, load_flow
 
@@ -72,9 +73,9 @@ class Link:
         self.theirs.close()
         return self.connection
 
-    def send(self, start: Start) -> None:
+    def send(self, start: Start, secrets: SecretFiles) -> None:
         """Hand a run to the process, which waits for one. Raises OSError when it is gone, or does not read."""
-        self.connection.sendall(pack(start))
+        secrets.send(self.connection, pack(start), start)
 
     def hear(self) -> FromKept | None:
         """Return what it says, of which there is something to read; None when it has closed its end."""
@@ -169,13 +170,16 @@ class _Kept:
 
     def _wait(self) -> Start | None:
         """Return the next run; None when the host lets this process go."""
-        data = bytearray()
+        data, secrets = bytearray(), SecretFiles()
         while not data.endswith(b"\n"):
-            received = self._connection.recv(_READ_BYTES)
+            received = secrets.receive(self._connection, _READ_BYTES)
             if not received:
                 return None
             data += received
-        return _decode_start(bytes(data))
+        try:
+            return secrets.restored(_decode_start(bytes(data)))
+        finally:
+            secrets.close_all()
 
 
 def _finished(exit_code: int) -> Finished:

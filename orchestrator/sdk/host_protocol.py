@@ -35,6 +35,7 @@ class Start(msgspec.Struct, tag_field="op", tag="start", kw_only=True, omit_defa
     goes_on: bool = False  #: it has begun, elsewhere, and its supervisor is gone
     keep: str = ""  #: whose kept process may run it; empty: a process of its own
     infrastructure: Placement | None = None  #: where it executes; None: in a process forked by the host, as it is
+    secrets: int = 0  #: the file that came along, with token and credentials (`host_secrets`); 0: they stand here
 
 
 class Stop(msgspec.Struct, tag_field="op", tag="stop", kw_only=True):

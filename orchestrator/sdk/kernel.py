@@ -35,6 +35,11 @@ class _Kernel:
         if self._prctl is not None:
             self._prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
+    def show(self) -> None:
+        """Undo `hide`, which a forked process inherits."""
+        if self._prctl is not None:
+            self._prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+
     def adopt_orphans(self) -> None:
         """Make this process the parent of what its children leave behind, so that it sees it."""
         if self._prctl is not None:

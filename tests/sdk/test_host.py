@@ -28,6 +28,7 @@ from orchestrator.sdk.host_protocol import (
     decode_from_host,
     pack,
 )
+from orchestrator.sdk.host_secrets import part, send
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.infrastructure.base import Placement
 from tests.sdk.processes import environment, facts
@@ -117,6 +118,24 @@ def looks(out):
     }))
 
 @flow
+def remembers(out):
+    import re
+    found = set()
+    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+        for line in maps:
+            begin, end = (int(part, 16) for part in line.split()[0].split("-"))
+            if line.split()[1].startswith("r") and not line.endswith(("[vvar]\\n", "[vsyscall]\\n")):
+                try:
+                    memory.seek(begin)
+                    found.update(re.findall(rb"hush-[0-9a-f]{32}", memory.read(end - begin)))
+                except OSError:
+                    pass
+    for fd in Path("/proc/self/fd").iterdir():
+        if fd.exists() and "orchestrator-secrets" in os.readlink(fd):
+            found.add(b"a descriptor")
+    Path(out).write_text(b" ".join(sorted(found)).decode())
+
+@flow
 def leaves_something_at_exit(out):
     import atexit
     atexit.register(Path(out).write_text, "done")
@@ -157,6 +176,7 @@ class Host:
         run: str = "",
         keep: str = "",
         infrastructure: Placement | None = None,
+        token: str = "run-token",
         **parameters: Any,
     ) -> Start:
         """Start a run of a function in the file of flows."""
@@ -170,12 +190,14 @@ class Host:
             name="jumpy-puppy",
             directory=str(self.flows.parent),
             parameters=parameters,
-            token="run-token",
+            token=token,
             api_url="http://127.0.0.1:4200",
             keep=keep,
             infrastructure=infrastructure,
         )
-        self.socket.sendall(pack(start))
+        public, secrets = part(start)
+        send(self.socket, pack(public), secrets)
+        os.close(secrets)
         return start
 
     def stop(self, start: Start, grace_seconds: float = 5.0, reason: str = "cancelled") -> None:
@@ -548,3 +570,49 @@ def test_hooks_that_a_run_came_to_are_not_run_again(host: Host, tmp_path: Path) 
     assert [line for line in printed(host.home) if line.startswith("hook")] == [
         f"hook of hooked_by_itself {start.run} CANCELLED Cancelled on request"
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_run_finds_no_secrets_of_others_in_what_it_has_of_its_host(host: Host, tmp_path: Path) -> None:
+    def secrets() -> tuple[str, Placement]:
+        token, password = (f"hush-{os.urandom(16).hex()}" for _ in range(2))
+        return token, Placement(block="prod", credentials={"registry_credentials": {"password": password}})
+
+    token, placement = secrets()
+    host.run("hello", token=token, infrastructure=placement)
+    token, placement = secrets()
+    waiting = host.start("waits", token=token, infrastructure=placement, ready=str(tmp_path / "ready"))
+    assert isinstance(host.hear(), Started)
+    wait_for_file(tmp_path / "ready")
+    token, placement = secrets()
+    host.run("remembers", token=token, infrastructure=placement, out=str(tmp_path / "out"))
+    own = {token, placement.credentials["registry_credentials"]["password"]}
+    assert token in wait_for_file(tmp_path / "out").split()  # its own token is in its environment
+    assert set((tmp_path / "out").read_text().split()) <= own
+    host.stop(waiting, grace_seconds=0.0)
+    host.exited(waiting)
+
+
+def test_a_host_keeps_no_files_of_secrets_of_runs_that_ended(host: Host, tmp_path: Path) -> None:
+    def held() -> list[str]:
+        folder = Path(f"/proc/{host.process.pid}/fd")
+        return [name for each in folder.iterdir() if "orchestrator-secrets" in (name := os.readlink(each))]
+
+    host.run("hello")
+    host.run("ends_hard")
+    refused = host.start("hello", infrastructure=Placement(problem="it is not there"))
+    host.exited(refused)
+    waiting = host.start("waits", ready=str(tmp_path / "ready"))
+    assert isinstance(host.hear(), Started)
+    assert len(held()) == 1
+    host.stop(waiting, grace_seconds=0.0)
+    host.exited(waiting)
+    assert held() == []
+
+
+def test_a_start_whose_secrets_did_not_come_is_refused_in_words(host: Host) -> None:
+    start = Start(run=str(uuid7()), attempt=1, journal=str(uuid7()), entrypoint="x.py:x", secrets=4_000_000_000)
+    host.socket.sendall(pack(start))
+    host.exited(start)
+    (exited,) = [fact for fact in host.facts(start) if isinstance(fact, Exited)]
+    assert "did not reach the run host" in exited.message

@@ -39,10 +39,6 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     credentials: dict[str, dict[str, Any]] = {}
     problem: str = ""
 
-    def without_secrets(self) -> Placement:
-        """Return it as it may be kept."""
-        return msgspec.structs.replace(self, settings={}, credentials={})
-
 
 class InfrastructureError(Exception):
     """An attempt cannot be executed there: which block, what the engine said, what to do. Ends the attempt as crashed.
