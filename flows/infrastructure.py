@@ -70,6 +70,8 @@ def checked_overrides(block: Block | None, overrides: Any) -> dict[str, Any]:
     Raises:
         ValidationError: By `infrastructure_overrides.<field>`: the block does not open it, or it cannot be that.
     """
+    if overrides is None:
+        return {}
     if not isinstance(overrides, Mapping):
         raise ValidationError({"infrastructure_overrides": "Write an object of values by field."})
     wanted = {name: value for name, value in overrides.items() if value is not None}

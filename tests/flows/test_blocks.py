@@ -199,6 +199,7 @@ def test_only_what_a_block_opens_is_overridden(deployment: Deployment, small: Bl
             actions.create_flow_run(deployment, trigger=Trigger.API, infrastructure_overrides=overrides)  # type: ignore[arg-type]
         with pytest.raises(ValidationError):
             actions.update_deployment(deployment, infrastructure_overrides=overrides)
+    assert actions.update_deployment(deployment, infrastructure_overrides=None).infrastructure_overrides == {}
     again = actions.rerun_flow_run(run)
     assert again.infrastructure_overrides == {"cpu_seconds": 9, "memory_mb": 300}
 
