@@ -247,11 +247,15 @@ class WorkerViewSet(mixins.ListModelMixin, ApiViewSet):
     @extend_schema(summary="A worker extends its leases", request=RenewSerializer, responses=dict)
     @action(detail=True, methods=["post"])
     def renew(self, request: Request, pk: UUID) -> Response:
-        """The answer names the runs to `cancel`, and those that were `lost`: both have to stop. Also the heartbeat."""
+        """The answer names the runs to `cancel`, and those that were `lost`: both have to stop. Also the heartbeat.
+
+        Also the public keys by which the server signs task runs now (`call_keys`).
+        """
         worker, values = self.get_object(), _valid(RenewSerializer, request)
         renewal = workers.renew(worker, values["held"])
         workers.beat(worker, load=values.get("load"), heard_at=values.get("heard_at"))
-        return Response({"cancel": sorted(map(str, renewal.cancel)), "lost": sorted(map(str, renewal.lost))})
+        answer = {"cancel": sorted(map(str, renewal.cancel)), "lost": sorted(map(str, renewal.lost))}
+        return Response({**answer, "call_keys": public_keys()})
 
     @extend_schema(summary="A worker gives a claim back", request=ReleaseSerializer, responses={204: None})
     @action(detail=True, methods=["post"])

@@ -76,7 +76,7 @@ class HttpSupervision(Supervision):
         return self.id
 
     def call_keys(self) -> list[str]:
-        """Those that the server told at the last sign-on."""
+        """Those that the server told last: a heartbeat brings them along, since its secret key may be rotated."""
         return self._call_keys
 
     @property
@@ -125,6 +125,7 @@ class HttpSupervision(Supervision):
         attempts = {str(run_id): attempt for run_id, attempt in held.items()}
         state = {"load": load_here(), "heard_at": heard_at.isoformat() if heard_at else None}
         answer = self._post("renew", {"held": attempts, **state})
+        self._call_keys = list(answer.get("call_keys", self._call_keys))
         cancel, lost = ({UUID(run_id) for run_id in answer[name]} for name in ("cancel", "lost"))
         return Renewal(frozenset(cancel), frozenset(lost))
 

@@ -102,6 +102,28 @@ def test_what_the_broker_forgot_is_handed_out_anew_and_a_killed_worker_crashes_w
 _HOW = "on which task runs wait. Start one: orchestrator worker start --queue far"
 
 
+def test_a_call_whose_messages_are_dropped_again_and_again_crashes(
+    server: RunningServer, far: BorrowingRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("QUIET_SECONDS", "LOOK_SECONDS", "MISSING_SECONDS"):
+        monkeypatch.setattr(f"orchestrator.sdk.runners.celery_line.{name}", 0.1)
+    monkeypatch.setattr("orchestrator.sdk.runners.celery.MAX_VANISHED", 2)
+
+    @task
+    def one() -> int:
+        return 1
+
+    @flow(task_runner=far)
+    def whole() -> str:
+        future = one.submit()
+        queue = server.call("GET", "/api/work-queues/?name=far")["results"][0]["id"]
+        for _ in range(3):  # as by a worker that refuses what it takes
+            assert broker(server).blpop([f"orchestrator.tasks.{queue}"], SLOW)
+        return str(future.result(raise_on_failure=False))
+
+    assert "The task was sent 3 times, and each time its message was gone" in whole()
+
+
 def test_a_broker_that_forgets_does_not_end_what_executes(
     server: RunningServer, near: BorrowingRunner, gates: tuple[Gate, Gate]
 ) -> None:

@@ -15,6 +15,7 @@ from orchestrator.sdk.home import Home
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import StateType
 from runs import actions, claims, workers
+from runs.calls.signing import public_keys
 from runs.models import Attempt, FlowRun, Trigger, Worker
 from runs.supervision.base import Supervision, Unreachable
 from runs.supervision.database import DatabaseSupervision
@@ -274,6 +275,18 @@ def test_another_team_can_neither_claim_nor_speak_for_a_worker(
     with pytest.raises(Refused, match="another team"):
         theirs._calls.post("", {**theirs._about, "id": str(ours.id)})
     assert FlowRun.objects.get().state_type == StateType.SCHEDULED
+
+
+def test_a_worker_learns_that_the_secret_key_was_rotated(
+    over_http: Callable[..., HttpSupervision], settings: Any
+) -> None:
+    supervision = over_http()
+    supervision.sign_on()
+    before = supervision.call_keys()
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another one"
+    supervision.renew({})
+    assert supervision.call_keys() == public_keys()
+    assert supervision.call_keys()[1:] == before[:1]
 
 
 def test_what_is_said_wrong_is_refused_in_words(over_http: Callable[..., HttpSupervision]) -> None:

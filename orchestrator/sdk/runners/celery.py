@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.sdk.runners.celery_line import Line
 
 MAX_RETURNS: Final = 20  #: how often workers may give a call back for a reason before it is Crashed
+MAX_VANISHED: Final = 10  #: how often in a row its message may be gone from the broker, and no worker have it
 
 
 class CeleryTaskRunner(RemoteTaskRunner):
@@ -103,17 +104,30 @@ class CeleryTaskRunner(RemoteTaskRunner):
         elif not call.is_over:
             self.begin(call)
 
+    def hand_out_anew(self, call: CeleryCall) -> None:
+        """Hand a call out anew whose message is gone, and that no worker has."""
+        if call.is_over:
+            return
+        call.vanished += 1
+        if call.vanished > MAX_VANISHED:
+            message = f"The task was sent {call.vanished} times, and each time its message was gone without a word"
+            message += " of a worker. See the workers' logs: they may refuse what this server signs."
+            call.end(Outcome(error=CrashedRun(message), crashed=True))
+        else:
+            self.begin(call)
+
 
 class CeleryCall(RemoteCall):
     """An attempt that a Celery worker executes."""
 
-    __slots__ = ("_runner", "at", "hands", "is_taken", "pieces", "returns", "sent_id", "size", "worker")
+    __slots__ = ("_runner", "at", "hands", "is_taken", "pieces", "returns", "sent_id", "size", "vanished", "worker")
 
     def __init__(self, run: TaskRun, runner: CeleryTaskRunner) -> None:
         super().__init__(run)
         self._runner = runner
         self.hands = 0  #: how often it was handed out
         self.returns = 0  #: how often workers gave it back
+        self.vanished = 0  #: how often in a row its message was gone before a worker took it
         self.sent_id = ""  #: of the last handing out; empty: it waits in this process
         self.size = 0  #: bytes of its payload, when it was handed out last
         self.is_taken = False  #: whether a worker has claimed it

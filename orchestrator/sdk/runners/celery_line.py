@@ -294,8 +294,7 @@ class Line:
                     lost.append((sent_id, dropped))
                     self._kill.append(sent_id)  # should its worker come back
         for call in recalled:
-            if not call.is_over:
-                self.hand_out(call)
+            self._runner.hand_out_anew(call)
         for sent_id, call in lost:
             call.has_begun = call.has_begun or sent_id not in answer.unbegun  # it may have, without a word of it
             self._runner.lose(call, f"The worker that executed the task ({call.worker}) was lost, or its word on it")
@@ -350,7 +349,7 @@ class Line:
                 with self._condition:
                     if not call.is_taken:
                         self._leave_window(call)
-                        call.is_taken, call.worker = True, body.decode()
+                        call.is_taken, call.worker, call.vanished = True, body.decode(), 0
             case _ if kind == RETURNED:
                 with self._condition:
                     self._drop(about)
