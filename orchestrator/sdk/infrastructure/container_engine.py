@@ -299,7 +299,8 @@ class _Words:
 
         if error is None or isinstance(error, EngineProblem | GeneratorExit) or not isinstance(error, Exception):
             return
-        if isinstance(error, self._errors.NotFound):
+        # Podman answers 500 where a container goes while it looks.
+        if isinstance(error, self._errors.NotFound) or "no such container" in str(error):
             raise ImageMissing(_explained(error)) from None
         if isinstance(error, self._errors.APIError):
             raise EngineProblem(_explained(error)) from None
@@ -309,7 +310,7 @@ class _Words:
 
 
 def _explained(error: Any) -> str:
-    return str(error.explanation or error).strip()
+    return str(getattr(error, "explanation", None) or error).strip()
 
 
 def _innermost(error: BaseException) -> str:
