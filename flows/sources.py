@@ -3,10 +3,14 @@
 import posixpath
 from collections.abc import Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 
+from flows.infrastructure import secrets_of
+from flows.models import Block, slug_of
 from flows.snapshots import Snapshot
+from orchestrator.encryption import Unreadable
 from orchestrator.sdk.sources.kinds import BadSource, is_rooted, read_source, said_of
 from teams.models import Team
 
@@ -36,9 +40,38 @@ def checked_source(coded: Coded) -> dict[str, Any]:
 
 
 def check_is_stored(team: Team, source: Mapping[str, Any]) -> None:
-    """Raise ValidationError (`source`) for a snapshot that a team has not stored (a query, for one that is)."""
+    """Raise ValidationError (`source`) for a snapshot, or credentials, that a team does not have (at most a query)."""
+    if name := source.get("credentials"):
+        _check_credentials(team, name, source["url"])
     if source.get("kind") == "snapshot" and not Snapshot.objects.filter(team=team, hash=source["hash"]).exists():
         raise ValidationError({"source": f"There is no snapshot {source['hash'][:12]} yet. Store it first."})
+
+
+def source_credentials(team_id: Any, source: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a private repository takes, for a worker alone; nothing where it takes none (a query where it does).
+
+    Where the block is gone, or for another host by now, or cannot be read, git says what is missing.
+    """
+    if not (name := source.get("credentials")):
+        return {}
+    block = Block.objects.filter(team=team_id, type="git-credentials", slug=slug_of(str(name))).first()
+    if block is None or block.values.get("host") != urlsplit(source["url"]).netloc:
+        return {}
+    try:
+        secrets = secrets_of(block)
+    except Unreadable:
+        return {}
+    return {"host": block.values["host"], "username": block.values.get("username") or "git", "token": secrets["token"]}
+
+
+def _check_credentials(team: Team, name: str, url: str) -> None:
+    block = Block.objects.filter(team=team, type="git-credentials", slug=slug_of(name)).first()
+    if block is None:
+        hint = "Make it first: orchestrator block create git-credentials NAME."
+        raise ValidationError({"source": f"The team has no block “{name}” of git credentials. {hint}"})
+    if block.values.get("host") != urlsplit(url).netloc:
+        host = block.values.get("host")
+        raise ValidationError({"source": f"The credentials “{name}” are for {host}, not for {urlsplit(url).netloc}."})
 
 
 def summary(source: Mapping[str, Any]) -> str:

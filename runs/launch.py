@@ -11,6 +11,7 @@ from django.conf import settings
 
 from flows.infrastructure import placement_again, placement_of
 from flows.models import IN_WORKER
+from flows.sources import source_credentials
 from orchestrator.sdk.host_protocol import Start
 from orchestrator.sdk.infrastructure.base import Placement
 from orchestrator.sdk.sources.kinds import is_rooted
@@ -78,6 +79,7 @@ def start_message(claimed: Claim) -> Start:
         name=run.name,
         directory=directory,
         source=source,
+        source_credentials=source_credentials(run.team_id, source),
         parameters=run.parameters,
         tags=run.tags,
         deployment_id=str(deployment.pk) if deployment else None,
@@ -98,7 +100,7 @@ def start_away(claimed: Claim) -> Start:
     if placement is not None:
         shown = {name: value for name, value in placement.settings.items() if name in _SEEN_BY_RUNS}
         placement = Placement(kind=placement.kind, block=placement.block, settings=shown)
-    return msgspec.structs.replace(start, token="", infrastructure=placement)
+    return msgspec.structs.replace(start, token="", source_credentials={}, infrastructure=placement)
 
 
 def _may_be_kept(source: Mapping[str, Any]) -> bool:

@@ -52,6 +52,7 @@ from orchestrator.rest import TEAM
     help="What its code needs, for an environment of its own that workers build with uv."
     "  [the flow's PEP 723 header, requirements.txt, or pyproject.toml]",
 )
+@click.option("--git-credentials", metavar="BLOCK", default="", help="The block that reads a private repository.")
 @click.option("--no-environment", is_flag=True, help="Run it with what the worker has.")
 @click.option("--description", metavar="TEXT", help="Instead of the flow's own.")
 @click.option("--version", "version_", metavar="TEXT", help="Instead of the flow's own.")
@@ -77,6 +78,7 @@ def deploy(
     crash_retries: int | None,
     source_text: str,
     environment: str | None,
+    git_credentials: str,
     no_environment: bool,
     description: str | None,
     version_: str | None,
@@ -114,7 +116,7 @@ def deploy(
     declaration = {
         "flow": found["flow"],
         "name": name,
-        **code_of(api, source_text, root, found, team, environment or not no_environment),
+        **code_of(api, source_text, root, found, team, environment or not no_environment, git_credentials),
         "description": found["description"] if description is None else description,
         "version": found["version"] if version_ is None else version_,
         "parameters": parameters,

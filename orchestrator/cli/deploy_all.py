@@ -95,6 +95,7 @@ class _Project:
                 flow,
                 self._team,
                 one.environment,
+                one.credentials,
             )
         told = {name: flow[name] for name in ("flow", "description", "version", "parameter_schema")}
         schedules = [complete(schedule) for schedule in one.fields["schedules"]]

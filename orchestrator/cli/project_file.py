@@ -20,10 +20,10 @@ _KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "infrastructure": str, "infrastructure_overrides": dict, "task_runner": str, "crash_retries": int, "limit": int,
     "collision": str, "late_after": str,
     "expected": str, "on_overrun": str, "deadline": str, "on_deadline": str, "paused": bool, "source": str,
-    "schedules": list, "environment": (str, bool),
+    "schedules": list, "environment": (str, bool), "git_credentials": str,
 }  # fmt: skip
 _OWN_ONLY: Final = frozenset({"name", "entrypoint"})
-_ABOUT_CODE: Final = frozenset({"source", "environment"})
+_ABOUT_CODE: Final = frozenset({"source", "environment", "git_credentials"})
 _DURATIONS: Final = {
     "late_after": "late_after_seconds", "expected": "expected_seconds", "deadline": "deadline_seconds",
 }  # fmt: skip
@@ -45,6 +45,7 @@ class Declared:
         entrypoint: As it is written, from the file's folder.
         source: `snapshot`, `path`, `image` …
         environment: The file that says what its code needs; True: look for one; False: none.
+        credentials: The block that reads a private repository.
         fields: As the API takes them; without what only the flow itself says.
     """
 
@@ -53,6 +54,7 @@ class Declared:
     entrypoint: str
     source: str
     environment: str | bool
+    credentials: str
     fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -139,7 +141,7 @@ class _Reading:
             fields["schedules"] = [self._schedule(where, one) for one in whole["schedules"]]
         else:
             fields["schedules"] = []
-        code = whole.get("source", "snapshot"), whole.get("environment", True)
+        code = whole.get("source", "snapshot"), whole.get("environment", True), whole.get("git_credentials", "")
         return Declared(where, name, whole["entrypoint"], *code, fields)
 
     def _schedule(self, where: str, said: Any) -> dict[str, Any]:

@@ -55,7 +55,13 @@ def _clone(start: Path) -> Path:
 
 
 def code_of(
-    api: Api, source: str, root: Root | None, found: dict[str, Any], team: str | None, environment: str | bool = True
+    api: Api,
+    source: str,
+    root: Root | None,
+    found: dict[str, Any],
+    team: str | None,
+    environment: str | bool = True,
+    credentials: str = "",
 ) -> dict[str, Any]:
     """Return what a declaration says of its code, after storing a snapshot of it where that is the source.
 
@@ -64,7 +70,8 @@ def code_of(
         root: Of the project, for a snapshot.
         found: What `inspect_flow` returned.
         team: Whose the deployment will be; None: the caller's own.
-        environment: The file that says what a snapshot's code needs; True: look for one; False: none.
+        environment: The file that says what its code needs; True: look for one; False: none.
+        credentials: The block that reads a private repository.
 
     Raises:
         ClickException: The folder cannot be taken.
@@ -74,7 +81,7 @@ def code_of(
         return {**code, "source": {"kind": source}}
     if source.startswith(GIT):
         assert root is not None
-        return _from_git(source.removeprefix(GIT), root, found, environment)
+        return _from_git(source.removeprefix(GIT), root, found, environment, credentials)
     if source != "snapshot" or root is None:
         raise click.UsageError(f"--source {source!r} is none; write snapshot, path, git:URL@REF or image.")
     file = file_of(found["entrypoint"])
@@ -84,7 +91,9 @@ def code_of(
     return {**within_root(found, root), "source": said}
 
 
-def _from_git(address: str, root: Root, found: dict[str, Any], environment: str | bool) -> dict[str, Any]:
+def _from_git(
+    address: str, root: Root, found: dict[str, Any], environment: str | bool, credentials: str
+) -> dict[str, Any]:
     """Return what a declaration says of code in a repository that is cloned here. Raises ClickException."""
     url, ref = _parted(address)
     try:
@@ -94,6 +103,8 @@ def _from_git(address: str, root: Root, found: dict[str, Any], environment: str 
         raise click.UsageError(f"--source git: {error}") from None
     note(f"Runs have the code that is at {ref or 'the default branch'} of {url} when they start, not what is here.")
     said = {"kind": "git", "url": url, **({"ref": ref} if ref else {}), **({"environment": needs} if needs else {})}
+    if credentials:
+        said["credentials"] = credentials
     return {**within_root(found, root), "source": said}
 
 

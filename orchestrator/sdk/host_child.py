@@ -76,11 +76,12 @@ def _environment(start: Start, note: HostNote) -> str:
     set_mark(mark_of(start.run, start.attempt))
     journal.open_journal(None, start.run, start.attempt)
     try:
-        reach = Reach(start.api_url, start.token, partial(_say, start))
+        reach = Reach(start.api_url, start.token, partial(_say, start), start.source_credentials)
         code = open_code(start.source, start.directory, start.entrypoint, reach)
         python = python_of(start.source, code.root, reach.say)
         if code.exact:  # the branch may move before that Python asks for it again
             start.source = {**start.source, "ref": code.exact["commit"]}
+        start.source_credentials = {}
     except FlowLoadError as error:
         journal.close()
         journal.open_journal(start.journal, start.run, start.attempt).on_ended = note.set_ended
@@ -159,12 +160,13 @@ def enter_code(start: Start, is_recorded: bool = True) -> str:
 
     Args:
         start: What to run.
-        is_recorded: Whether to record which code exactly was found.
+        is_recorded: Whether to record which code exactly was found; else it is what was found before.
 
     Raises:
         FlowLoadError: The code cannot be brought here, or the directory cannot be entered.
     """
-    reach = Reach(start.api_url, start.token, partial(_say, start))
+    credentials, start.source_credentials = start.source_credentials, {}  # what is loaded now is the user's
+    reach = Reach(start.api_url, start.token, partial(_say, start), credentials, is_again=not is_recorded)
     code = open_code(start.source, start.directory, start.entrypoint, reach)
     if code.exact and is_recorded:
         journal.record(CodeFound(run=start.run, attempt=start.attempt, commit=code.exact["commit"]))

@@ -20,6 +20,7 @@ class Start(msgspec.Struct, tag_field="op", tag="start", kw_only=True, omit_defa
     flow: str = ""  #: the flow's name, as the server knows it
     name: str = ""  #: the run's name
     directory: str = ""  #: where the run works, and what a module is imported from
+    source_credentials: dict[str, str] = {}  #: what a private source takes; gone before user code is loaded
     source: dict[str, Any] = {}  #: where the code is (`sdk.sources`): directory and entrypoint may be relative to it
     parameters: dict[str, Any] = {}
     tags: list[str] = []

@@ -1,4 +1,4 @@
-"""What a run host must not read: the token of a run, and the credentials of its block.
+"""What a run host must not read: the token of a run, and the credentials of its block and of its code.
 
 A run host forks user code, which may look at every page of memory that the host ever had. So a worker puts an attempt's
 secrets into a file without a name, passes that along with `Start`, and the process that is forked for the attempt reads
@@ -25,6 +25,7 @@ class Secrets(msgspec.Struct, omit_defaults=True):
 
     token: str = ""
     credentials: dict[str, dict[str, Any]] = {}
+    source: dict[str, str] = {}
 
 
 _encode = msgspec.json.Encoder().encode
@@ -38,13 +39,13 @@ def part(start: Start) -> tuple[Start, int]:
         OSError: No file could be made.
     """
     placement = start.infrastructure
-    secrets = Secrets(start.token, placement.credentials if placement else {})
+    secrets = Secrets(start.token, placement.credentials if placement else {}, start.source_credentials)
     fd = _nameless()
     try:
         data = memoryview(_encode(secrets))
         while data:
             data = data[os.write(fd, data) :]
-        public = msgspec.structs.replace(start, token="", secrets=os.fstat(fd).st_ino)
+        public = msgspec.structs.replace(start, token="", source_credentials={}, secrets=os.fstat(fd).st_ino)
     except BaseException:
         os.close(fd)
         raise
@@ -89,7 +90,7 @@ class SecretFiles:
         if not start.secrets:
             return start
         secrets = _decode(_read(self._files[start.secrets]))
-        whole = msgspec.structs.replace(start, token=secrets.token, secrets=0)
+        whole = msgspec.structs.replace(start, token=secrets.token, source_credentials=secrets.source, secrets=0)
         if whole.infrastructure is not None:
             whole.infrastructure = msgspec.structs.replace(whole.infrastructure, credentials=secrets.credentials)
         return whole

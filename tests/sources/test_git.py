@@ -8,13 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
 
+from flows import block_actions
+from flows.declarations import Declaration, deploy
 from orchestrator.cli.sources import _parted
 from orchestrator.sdk.exceptions import FlowLoadError
+from orchestrator.sdk.host_secrets import part
 from orchestrator.sdk.kept_folders import let_go
 from orchestrator.sdk.sources.base import Reach
+from orchestrator.sdk.sources.checkouts import credential_helper
 from orchestrator.sdk.sources.kinds import BadSource, read_source
 from orchestrator.sdk.sources.opening import open_code
+from runs.actions import create_flow_run
+from runs.claims import claim_some
+from runs.launch import start_away, start_message
+from runs.models import Trigger, Worker
+from teams.models import Team
 from tests.server.running import ORCHESTRATOR, running_server
 from tests.snapshots.making import write
 
@@ -126,6 +137,61 @@ def test_what_is_not_there_is_told_in_gits_words(repository: Repository) -> None
     for ref in ("nothing", "0123456789"):
         with pytest.raises(FlowLoadError, match=r"cannot be had from file.*git says"):
             opened(repository, ref)
+
+
+@needs_git
+def test_what_was_found_before_is_found_again_without_asking(repository: Repository) -> None:
+    first = repository.commit("first")
+    opened(repository, "main")
+    repository.commit("second")
+    again = Reach("", "", print, is_again=True)
+    code = open_code({"kind": "git", "url": repository.url, "ref": "main"}, "", "jobs/etl.py:etl", again)
+    assert code.exact == {"commit": first}
+
+
+@needs_git
+def test_credentials_are_given_for_their_host_over_https_alone(home: Path) -> None:
+    helper, own = credential_helper({"host": "git.example.com", "username": "me", "token": "sec$ret'\\"})
+    assert "sec" not in "".join(helper)
+
+    def asked(protocol: str, host: str) -> str:
+        said = f"protocol={protocol}\nhost={host}\n\n"
+        variables = {**os.environ, **own, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "HOME": str(home)}
+        words = ["git", *helper, "credential", "fill"]
+        return subprocess.run(words, input=said, env=variables, capture_output=True, text=True, check=False).stdout
+
+    assert "username=me\npassword=sec$ret'\\\n" in asked("https", "git.example.com")
+    for protocol, host in (("http", "git.example.com"), ("https", "evil.example.com"), ("https", "example.com")):
+        assert "password" not in asked(protocol, host)
+
+
+@pytest.mark.django_db
+def test_a_block_of_credentials_reaches_the_worker_and_nobody_else() -> None:
+    team = Team.objects.create(name="owners")
+    values = {"host": "git.example.com", "token": "s3cret"}
+    block_actions.create_block(team, type="git-credentials", name="reader", values=values)
+    source = {"kind": "git", "url": "https://git.example.com/a.git", "credentials": "reader"}
+    said = {"flow_name": "etl", "name": "n", "entrypoint": "etl.py:etl"}
+    deployment, _ = deploy(team=team, user=None, declaration=Declaration(**said, source=source))
+    create_flow_run(deployment, trigger=Trigger.API)
+    now = timezone.now()
+    (claim,) = claim_some(
+        Worker.objects.create(name="w", host="h", pid=1, places=1, started_at=now, heartbeat_at=now), 1
+    )
+    assert start_message(claim).source_credentials == {**values, "username": "git"}
+    public, fd = part(start_message(claim))
+    os.close(fd)
+    assert "s3cret" not in repr(public), "which the run host reads, from which user code is forked"
+    assert "s3cret" not in repr(start_away(claim))
+    assert "s3cret" not in repr(claim.attempt.source)
+    for words, changes in (
+        ("are for git", {"url": "https://evil.example.com/a.git"}),
+        ("has no block", {"credentials": "none"}),
+        ("https", {"url": "http://git.example.com/a.git"}),
+    ):
+        other = Declaration(**said, source={**source, **changes})
+        with pytest.raises(ValidationError, match=words):
+            deploy(team=team, user=None, declaration=other)
 
 
 @needs_git

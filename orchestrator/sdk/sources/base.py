@@ -1,8 +1,8 @@
 """What a source of code is."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from orchestrator.sdk.exceptions import FlowLoadError
@@ -16,11 +16,15 @@ class Reach:
         api_url: Where the server is; empty where the worker knows no address.
         token: The run's own.
         say: Puts a line into the run's log.
+        credentials: What a private source takes; user code, which runs afterwards, must not find it.
+        is_again: Whether the same run had the code before: what was found then is wanted, without asking anybody.
     """
 
     api_url: str
     token: str
     say: Callable[[str], object]
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,17 @@ class CheckoutFailed(OrchestratorError):
     """A repository cannot be cloned, or has no such branch. The message has git's own words."""
 
 
-def checked_out(folder: Path, url: str, ref: str) -> tuple[Path, str]:
+def checked_out(
+    folder: Path, url: str, ref: str, credentials: dict[str, str] | None = None, *, is_again: bool = False
+) -> tuple[Path, str]:
     """Return the folder with the files of a branch, tag or commit, and the commit; this process uses it until it ends.
 
     Args:
         folder: Of all checkouts.
         url: The repository; checked.
         ref: A branch, a tag, a commit, or nothing for the default branch; checked.
+        credentials: `host`, `username` and `token`; empty: whatever the worker's user has.
+        is_again: What the name was at when it was last looked for, without asking the repository.
 
     Raises:
         CheckoutFailed: git is missing, the repository cannot be reached, or there is no such thing in it.
@@ -57,31 +61,59 @@ def checked_out(folder: Path, url: str, ref: str) -> tuple[Path, str]:
             used(place, _MARK, lambda: _check_out(repository, place, ref), _most())
             return place / "tree", ref
     with _alone(repository):
-        commit = _fetched(repository, url, ref)
+        known = _known(repository, ref) if is_again else ""
+        commit = known or _fetched(repository, url, ref, credentials or {})
+        _git(url, "-C", str(repository), "update-ref", _own_name(ref), commit)
         place = folder / _hash(url, commit)
         used(place, _MARK, lambda: _check_out(repository, place, commit), _most())
     return place / "tree", commit
 
 
-def _fetched(repository: Path, url: str, ref: str) -> str:
+def _known(repository: Path, ref: str) -> str:
+    try:
+        return _git(
+            "", "-C", str(repository), "rev-parse", "--verify", "--quiet", f"{_own_name(ref)}^{{commit}}"
+        ).strip()
+    except CheckoutFailed:
+        return ""
+
+
+def _own_name(ref: str) -> str:
+    """Under which name a repository keeps what a branch was at; it keeps the commit from being cleared away, too."""
+    return f"refs/orchestrator/{_hash(ref)}"
+
+
+def _fetched(repository: Path, url: str, ref: str, credentials: dict[str, str]) -> str:
     """Fetch what a name is at now, and return its commit."""
     if not (repository / "HEAD").exists():
         shutil.rmtree(repository, ignore_errors=True)
         _git(url, "init", "--quiet", "--bare", str(repository))
     said = ("fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", "--force")
     name = ref or "HEAD"
+    helper, own = credential_helper(credentials)
     try:
-        _git(url, "-C", str(repository), *said, "--", url, name)
+        _git(url, *helper, "-C", str(repository), *said, "--", url, name, environment=own)
     except CheckoutFailed:
         if not re.fullmatch(r"[0-9a-f]{7,64}", ref):
             raise
         # A server need not hand out commits by their hash alone, and never by a part of it: all of it is fetched.
         everything = ("fetch", "--quiet", "--no-recurse-submodules", "--force", *_unshallow(repository))
-        _git(
-            url, "-C", str(repository), *everything, "--", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
-        )
+        names = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        _git(url, *helper, "-C", str(repository), *everything, "--", url, *names, environment=own)
         return _git(url, "-C", str(repository), "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
     return _git(url, "-C", str(repository), "rev-parse", "--verify", "--quiet", "FETCH_HEAD^{commit}").strip()
+
+
+def credential_helper(credentials: dict[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return options and environment by which git gets credentials for one host, over https alone, from nobody else.
+
+    They stand in git's environment and in no command line, file or address.
+    """
+    if not credentials:
+        return (), {}
+    says = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$CODE_USERNAME" "$CODE_TOKEN"; }; f'
+    options = ("-c", "credential.helper=", "-c", f"credential.https://{credentials['host']}.helper={says}")
+    return options, {"CODE_USERNAME": credentials["username"], "CODE_TOKEN": credentials["token"]}
 
 
 def _unshallow(repository: Path) -> tuple[str, ...]:

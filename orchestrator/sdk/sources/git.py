@@ -24,6 +24,7 @@ class GitSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     url: str
     ref: str = ""  #: empty: the repository's default branch
     environment: str = ""  #: the file of it that says what it needs; empty: what the worker has
+    credentials: str = ""  #: the block of git-credentials that reads it; empty: whatever the worker's user has
 
     kind: ClassVar[str] = "git"
     is_rooted: ClassVar[bool] = True
@@ -33,13 +34,17 @@ class GitSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
             raise ValueError(problem)
         if posixpath.isabs(self.environment) or posixpath.normpath(self.environment or ".").split("/")[0] == "..":
             raise ValueError("`environment` is a file within the repository")
+        if self.credentials and not self.url.startswith("https://"):
+            raise ValueError("`credentials` are sent over https:// alone")
 
     def opened(self, reach: Reach) -> Code:
         """Clone it where it is not here, and check out what the branch is at now."""
         from orchestrator.sdk.sources.checkouts import CheckoutFailed, checked_out  # subprocess, urllib
 
         try:
-            folder, commit = checked_out(home().checkouts, self.url, self.ref)
+            folder, commit = checked_out(
+                home().checkouts, self.url, self.ref, dict(reach.credentials), is_again=reach.is_again
+            )
         except CheckoutFailed as error:
             raise FlowLoadError(str(error)) from None
         return Code(str(folder), {"commit": commit})
