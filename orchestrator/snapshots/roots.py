@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.sdk.exceptions import OrchestratorError
+from orchestrator.sdk.home import home as orchestrator_home
 
 MARKERS: Final = ("orchestrator.toml", "pyproject.toml", ".git")
 
@@ -30,8 +31,8 @@ class Root:
 def find_root(start: Path, file: Path | None = None) -> Root:
     """Return the project's folder: the nearest parent with a marker, else the folder to start from.
 
-    A home folder, what lies above it, and the folder for temporary files are no projects, whatever is in them: they
-    hold keys and what belongs to others. Of a file that lies in one just this file is taken.
+    A home folder, what lies above it, Orchestrator's own home and the folder for temporary files are no projects,
+    whatever is in them: they hold keys and what belongs to others. Of a file that lies in one just this file is taken.
 
     Args:
         start: The folder to start from.
@@ -55,7 +56,7 @@ def find_root(start: Path, file: Path | None = None) -> Root:
 
 
 def _is_shared(folder: Path) -> bool:
-    shared = [Path(tempfile.gettempdir()).resolve()]
+    shared = [Path(tempfile.gettempdir()).resolve(), orchestrator_home().root.resolve()]
     try:
         home = Path.home().resolve()
     except RuntimeError:  # this user has none

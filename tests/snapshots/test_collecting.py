@@ -95,6 +95,14 @@ def test_the_home_of_orchestrator_itself_is_left_out(tmp_path: Path, monkeypatch
     assert taken(tmp_path) == {"etl.py"}
 
 
+def test_of_a_file_in_the_home_of_orchestrator_only_that_file_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_HOME", str(tmp_path))
+    write(tmp_path, {"secret.key": "k", "pyproject.toml": "", "etl.py": ""})
+    assert find_root(tmp_path, tmp_path / "etl.py") == Root(tmp_path.resolve(), (tmp_path / "etl.py").resolve())
+
+
 def test_a_flow_that_is_left_out_is_told_with_the_line_that_helps(tmp_path: Path) -> None:
     write(tmp_path, {".gitignore": "scratch/\n", "scratch/etl.py": ""})
     with pytest.raises(CannotCollect, match=r"scratch/ is left out by \.gitignore.*!scratch/"):
