@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from flows.models import Deployment
 from flows.snapshots import Snapshot, SnapshotPiece
+from flows.versions import DeploymentVersion
 from orchestrator.sdk.snapshots.manifest import MAX_MANIFEST_BYTES, BadSnapshot, Manifest
 from orchestrator.sdk.snapshots.pack import deflated, inflated
 from teams.models import Team, User
@@ -145,9 +146,10 @@ def forget_unused() -> int:
 
 
 def _named(team: Team) -> Collection[str]:
-    """The hashes of the snapshots that a team's deployments run."""
-    sources = Deployment.objects.filter(team=team, source__kind="snapshot").values_list("source", flat=True)
-    return {source["hash"] for source in sources}
+    """The hashes of the snapshots that a team's deployments run, or could go back to (two queries)."""
+    sources = Deployment.objects.filter(team=team, source__kind="snapshot").values_list("source__hash", flat=True)
+    versions = DeploymentVersion.objects.filter(deployment__team=team, state__source__kind="snapshot")
+    return {*sources, *versions.values_list("state__source__hash", flat=True)}
 
 
 def _forget_pieces(team: Team) -> None:

@@ -1,12 +1,16 @@
 """Versions of a deployment: each deploy that changes something makes one; two are compared; one is gone back to."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from flows import version_actions
 from flows.models import Deployment
+from flows.snapshot_actions import forget_unused
+from flows.snapshots import Snapshot
 from flows.versions import DeploymentVersion
 from runs.claims import code_of
 from teams import actions
@@ -160,3 +164,13 @@ def test_the_last_hundred_are_kept(client: Client, monkeypatch: pytest.MonkeyPat
     for number in range(5):
         deploy(client, tags=[str(number)])
     assert [version["number"] for version in call(client, deployment, "versions/")] == [6, 5, 4]
+
+
+def test_what_a_version_needs_is_not_forgotten(client: Client) -> None:
+    deployment = deploy(client)
+    deploy(client, SECOND)
+    Snapshot.objects.update(used_at=timezone.now() - timedelta(days=99))
+    assert forget_unused() == 0
+    DeploymentVersion.objects.filter(number=1).delete()
+    assert forget_unused() == 1
+    assert call(client, deployment, "versions/")[0]["source"]["hash"] == Snapshot.objects.get().hash
