@@ -14,7 +14,7 @@ from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.infrastructure import docker as kind
 from orchestrator.sdk.infrastructure.base import Ended, InfrastructureError, Launch, Unreachable
-from orchestrator.sdk.infrastructure.container_engine import Engine, EngineAway, name_of
+from orchestrator.sdk.infrastructure.container_engine import Engine, EngineAway, EngineProblem, Stopped, name_of
 from orchestrator.sdk.infrastructure.docker import Docker, DockerSettings, seen_from_container
 from tests.infrastructure.engine import IMAGE, PodmanEngine, python, volumes
 
@@ -211,6 +211,20 @@ def test_an_engine_that_is_restarted_loses_no_run(engine: PodmanEngine) -> None:
     engine.start()
     assert end().exit_code == 0
     assert [line for line in attempt.lines if "does not answer" not in line] == ["up", "done"]
+
+
+def test_a_fault_of_the_engine_s_own_is_no_end(engine: PodmanEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped, faults = Engine.stopped, [EngineProblem("500: the database is locked")]
+
+    def asked(self: Engine, name: str) -> Stopped | None:
+        if faults and threading.current_thread().name != "container-logs" and (self.find(name) or {})["State"]["Pid"]:
+            raise faults.pop()
+        return stopped(self, name)
+
+    monkeypatch.setattr(Engine, "stopped", asked)
+    attempt = Attempt(engine, "import time\nprint('up')\ntime.sleep(1)\nraise SystemExit(3)")
+    assert attempt.execute().exit_code == 3
+    assert faults == []
 
 
 @leaves_sockets

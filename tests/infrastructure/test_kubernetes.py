@@ -163,6 +163,20 @@ def test_what_is_followed_is_not_given_up_while_the_cluster_is_away(
     assert [line for line in second.lines if "cannot be asked" not in line] == ["up", "done"]
 
 
+def test_a_refusal_is_no_end_of_what_is_followed(cluster: FakeCluster) -> None:
+    first = Attempt(cluster, WAITS)
+    first.begin()
+    stale = Attempt(cluster, "", run=first.run, goes_on=True)
+    stale.kind.credentials = {"kubeconfig": {"kubeconfig": cluster.kubeconfig.replace("cluster-token", "stale-token")}}
+    with pytest.raises(Unreachable, match="Unauthorized"):
+        stale.execute()
+    stale.kind.credentials = {}
+    with pytest.raises(Unreachable, match="holds no kubeconfig"):
+        stale.execute()
+    assert names(cluster, "jobs") == [first.job]
+    first.kind.stop(0.0)
+
+
 def test_a_cluster_that_goes_away_while_the_job_is_made_ends_nothing(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,7 +125,7 @@ def test_settings_that_make_no_job_are_told_by_field(settings: dict[str, Any], f
 
 
 DOUBLING = [{"op": "add", "path": "/spec/x", "value": ["y" * 1024]}] + [
-    {"op": "copy", "from": "/spec/x", "path": f"/spec/x/{place}"} for place in range(1, 40)
+    {"op": "copy", "from": "/spec/x", "path": f"/spec/x/{place}"} for place in range(1, 11)
 ]
 DEEP: dict[str, Any] = {}
 for _ in range(900):
@@ -135,10 +135,11 @@ for _ in range(900):
 @pytest.mark.parametrize(
     ("settings", "field", "said"),
     [
-        ({"patches": DOUBLING}, "patches", "the manifest has more than 512 KB"),
+        ({"patches": DOUBLING}, "patches", "the manifest has more than 256 KB"),
+        ({"patches": DOUBLING + DOUBLING[1:]}, "patches", "More than 10 patches copy"),
         ({"patches": [{"op": "test", "path": "/kind", "value": "Job"}] * 101}, "patches", "There are 101 patches"),
         ({"patches": [{"op": "add", "path": "/spec/x", "value": DEEP}] * 2}, "patches", "nested too deep"),
-        ({"manifest": {"kind": "Job", "spec": {"x": "y" * 600_000}}}, "manifest", "more than 512 KB"),
+        ({"manifest": {"kind": "Job", "spec": {"x": "y" * 600_000}}}, "manifest", "more than 256 KB"),
         ({"manifest": {"kind": "Job", "spec": DEEP}}, "manifest", "nested too deep"),
     ],
 )  # fmt: skip
@@ -148,6 +149,17 @@ def test_settings_that_would_fill_a_server_s_memory_are_refused(
     errors = Kubernetes.check(KubernetesSettings(image="x", **settings))
     assert set(errors) == {field}
     assert said in errors[field]
+
+
+def test_patches_leave_the_settings_as_they_are() -> None:
+    patches = [
+        {"op": "add", "path": "/spec/x", "value": {"a": 1}},
+        {"op": "add", "path": "/spec/x/b", "value": 2},
+    ]
+    settings = KubernetesSettings(image="x", manifest={"kind": "Job", "spec": {"y": 1}}, patches=patches)
+    assert Kubernetes(settings).preview("run", "")["spec"]["x"] == {"a": 1, "b": 2}
+    assert settings.patches[0]["value"] == {"a": 1}
+    assert settings.manifest == {"kind": "Job", "spec": {"y": 1}}
 
 
 def test_a_patch_that_does_not_fit_is_an_error_of_the_manifest() -> None:

@@ -45,6 +45,7 @@ LEAVE_SECONDS: Final = 600.0  #: … and before one that may be under way there 
 LEFT_SECONDS: Final = 3600.0  #: after its end a container that nobody removed is removed by the next run there
 _RETRY_SECONDS: Final = 0.5
 _LAST_LINES_SECONDS: Final = 5.0  # for what a container printed last
+_CAUSES: Final = {ImageMissing: Cause.IMAGE, ContainerGone: Cause.LOST, EngineAway: Cause.LOST}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -131,6 +132,7 @@ class Docker(Infrastructure[DockerSettings]):
         self._lock = threading.Lock()  # held while the container is made, so that a stop finds it
         self._name = ""
         self._is_stopped = False
+        self._has_begun = False
         self._may_live = False  # its container may be under way: that no engine answers is not its end
         self._printed = Printed(print)
 
@@ -159,22 +161,18 @@ class Docker(Infrastructure[DockerSettings]):
 
     def run(self, launch: Launch) -> Ended:
         """Execute the attempt in its container, and remove that."""
-        self._may_live, self._printed = launch.goes_on, Printed(launch.tell)
+        self._may_live = self._has_begun = launch.goes_on
+        self._printed = Printed(launch.tell)
         if launch.goes_on:
             self._name = name_of(launch.run, launch.attempt)
         try:
             with self._patiently(lambda: Engine(self.settings.engine), launch) as engine:
                 return self._run(engine, launch)
-        except ImageMissing as problem:
-            raise InfrastructureError(self._said(problem), Cause.IMAGE) from None
-        except ContainerGone as problem:
-            raise InfrastructureError(self._said(problem), Cause.LOST) from None
-        except EngineAway as problem:
-            if self._may_live:
-                raise Unreachable(self._said(problem)) from None
-            raise InfrastructureError(self._said(problem), Cause.LOST) from None
         except EngineProblem as problem:
-            raise InfrastructureError(self._said(problem)) from None
+            if self._is_passing(problem) and self._may_live:
+                raise Unreachable(self._said(problem)) from None
+            cause = _CAUSES.get(type(problem), Cause.EXIT)
+            raise InfrastructureError(self._said(problem), cause) from None
 
     def stop(self, grace_seconds: float) -> None:
         """Have the engine end the container: SIGTERM, SIGKILL after the grace."""
@@ -197,6 +195,7 @@ class Docker(Infrastructure[DockerSettings]):
             self._patiently(lambda: self._prepare(engine, launch, container), launch)
             if not self._patiently(lambda: self._begin(engine, container), launch):
                 return Ended(message=launch.stop_reason())
+            self._has_begun = True
         stopped = self._follow(engine, launch, container.name)
         if self.settings.auto_remove:
             with suppress(EngineProblem):  # it has ended, which is what counts; the next run there clears it away
@@ -211,13 +210,15 @@ class Docker(Infrastructure[DockerSettings]):
             launch: Whose log is told once that the engine is away.
 
         Raises:
-            EngineAway: It stays away.
+            EngineProblem: It stays away, or says no.
         """
         away_since = 0.0
         while True:
             try:
                 return ask()
-            except EngineAway as problem:
+            except EngineProblem as problem:
+                if not self._is_passing(problem):
+                    raise
                 if launch is not None and not away_since:
                     launch.tell(f"{self._said(problem)}. It is asked again.")
                 away_since = away_since or time.monotonic()
@@ -225,6 +226,10 @@ class Docker(Infrastructure[DockerSettings]):
                 if is_in_vain or time.monotonic() - away_since > (LEAVE_SECONDS if self._may_live else AWAY_SECONDS):
                     raise
                 time.sleep(_RETRY_SECONDS)
+
+    def _is_passing(self, problem: EngineProblem) -> bool:
+        """Whether it says nothing about the container: of one that has begun any but that it is gone."""
+        return isinstance(problem, EngineAway) or (self._has_begun and not isinstance(problem, ContainerGone))
 
     def _prepare(self, engine: Engine, launch: Launch, container: Container) -> None:
         self._clear_away(engine, launch)
@@ -300,7 +305,7 @@ class Docker(Infrastructure[DockerSettings]):
         return stopped
 
     def _wait(self, engine: Engine, launch: Launch, name: str) -> Stopped:
-        """Wait for the end, past engines that are restarted meanwhile. Raises EngineAway where one stays away."""
+        """Wait for the end, past engines that are restarted meanwhile. Raises EngineProblem where one stays away."""
         exit_code: int | None = None
         while True:
             try:
@@ -313,7 +318,7 @@ class Docker(Infrastructure[DockerSettings]):
                 return stopped
             try:
                 exit_code = engine.wait(name)
-            except EngineAway:
+            except EngineProblem:
                 time.sleep(_RETRY_SECONDS)
 
     def _read(self, name: str) -> None:

@@ -169,18 +169,23 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
         try:
             cluster = self._cluster()
         except ClusterProblem as problem:
-            raise InfrastructureError(self._said(problem)) from None
+            raise self._unanswered(problem, launch) from None
         try:
             return self._run(cluster, launch)
-        except ClusterAway as problem:
-            if self._may_live:
-                raise Unreachable(self._said(problem)) from None
-            raise InfrastructureError(self._said(problem), Cause.LOST) from None
-        except (ClusterProblem, manifests.ManifestError) as problem:
+        except ClusterProblem as problem:
+            raise self._unanswered(problem, launch) from None
+        except manifests.ManifestError as problem:
             raise InfrastructureError(self._said(problem)) from None
         finally:
             self._is_over.set()
             cluster.close()
+
+    def _unanswered(self, problem: ClusterProblem, launch: Launch) -> Exception:
+        """Return what to raise: of a pod that may be under way even a refusal says nothing."""
+        is_away = isinstance(problem, ClusterAway)
+        if launch.goes_on or (is_away and self._may_live):
+            return Unreachable(self._said(problem))
+        return InfrastructureError(self._said(problem), Cause.LOST if is_away else Cause.EXIT)
 
     def stop(self, grace_seconds: float) -> None:
         """Have the cluster end the pod: SIGTERM, SIGKILL after the grace; and delete the Job."""
@@ -357,7 +362,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
                 reader.start()
             ended = pods.ended(pod, self.settings.memory_limit) if pod is not None else None
             if ended is not None and pod is not None and pods.lingers(pod):
-                with suppress(ClusterAway):  # it has ended, which is what counts
+                with suppress(ClusterProblem):  # it has ended, which is what counts
                     self._delete_job(cluster, self._name)
             if ended is None and pod is not None and seen.is_deleted:
                 ended = pods.gone(pod)

@@ -15,7 +15,8 @@ from orchestrator.sdk.infrastructure.pods import CONTAINER
 #: Never in a manifest: it stands in a Secret that belongs to the Job.
 TOKEN: Final = "ORCHESTRATOR_API_TOKEN"
 MAX_PATCHES: Final = 100  #: these and the size of what they make are bounded, since a server tries them
-MAX_BYTES: Final = 512 * 1024
+MAX_COPIES: Final = 10
+MAX_BYTES: Final = 256 * 1024
 
 
 class ManifestError(ValueError):
@@ -102,11 +103,13 @@ def _copied(base: Mapping[str, Any]) -> dict[str, Any]:
 def _patched(manifest: dict[str, Any], patches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(patches) > MAX_PATCHES:
         raise ManifestError(f"There are {len(patches)} patches; {MAX_PATCHES} may be.")
+    if sum(patch.get("op") == "copy" for patch in patches) > MAX_COPIES:
+        raise ManifestError(f"More than {MAX_COPIES} patches copy; write what they copy into them.")
     _check_size(manifest, "The manifest")
     for place, patch in enumerate(patches, 1):
         said = f"Patch {place} ({patch.get('op')} {patch.get('path')})"
         try:
-            manifest = jsonpatch.apply_patch(manifest, [patch])
+            manifest = jsonpatch.apply_patch(manifest, [copy.deepcopy(patch)], in_place=True)  # it is our own copy
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError) as error:
             raise ManifestError(f"{said} does not fit the manifest: {error}.") from None
         except RecursionError:
