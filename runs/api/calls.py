@@ -18,6 +18,7 @@ from orchestrator.sdk.runners.call_wire import (
     MAX_BODY,
     MAX_CALLS,
     MAX_IDS,
+    MAX_MESSAGE,
     MAX_MESSAGES,
     MAX_PAYLOAD,
     MEDIA_TYPE,
@@ -32,6 +33,7 @@ from runs.calls.keys import LINE
 
 MAX_REQUEST: int = 2 * MAX_BODY
 _MAX_ID = 100
+_DIGEST = 32
 AWAY = "The broker cannot be reached now. Ask again in a moment."
 
 
@@ -108,16 +110,23 @@ def _read(data: Any) -> Exchange:
     ids = [*(call.id for call in calls), *(part[0] for part in exchange.parts), *(id for ids in lists for id in ids)]
     if not all(id and len(id) <= _MAX_ID and id.isprintable() for id in ids):
         raise exceptions.ValidationError(f"Each call is named by an id of 1 to {_MAX_ID} characters.")
-    if any(not 0 <= number < MAX_PAYLOAD // PART or len(data) > PART for _, number, data in exchange.parts):
-        raise exceptions.ValidationError(
-            f"A part has at most {PART // 1024} KB, a payload {MAX_PAYLOAD // PART} parts."
-        )
-    if any(call.parts > MAX_PAYLOAD // PART or call.parts < 0 for call in calls):
-        raise exceptions.ValidationError(f"A payload has at most {MAX_PAYLOAD // PART} parts.")
     if len(exchange.messages) > MAX_MESSAGES:
         raise exceptions.ValidationError(f"At most {MAX_MESSAGES} messages at once.")
     if any(not 0 < len(message) <= MAX_CALLS for message in exchange.messages) or any(
         len(ids) > MAX_IDS for ids in lists
     ):
         raise exceptions.ValidationError(f"A message has 1 to {MAX_CALLS} calls, a list at most {MAX_IDS} ids.")
+    _check_payloads(exchange)
     return exchange
+
+
+def _check_payloads(exchange: Exchange) -> None:
+    """Raise ValidationError where payloads or their parts are bigger or other than a flow's process sends them."""
+    if any(sum(len(call.payload) for call in message) > MAX_MESSAGE for message in exchange.messages):
+        raise exceptions.ValidationError(f"The payloads of a message take at most {MAX_MESSAGE // 1024} KB.")
+    most = MAX_PAYLOAD // PART
+    if any(not 0 <= number < most or len(data) > PART for _, number, data in exchange.parts):
+        raise exceptions.ValidationError(f"A part has at most {PART // 1024} KB, a payload {most} parts.")
+    calls = [call for message in exchange.messages for call in message]
+    if any(not 0 <= call.parts <= most or len(call.digest) != (_DIGEST if call.parts else 0) for call in calls):
+        raise exceptions.ValidationError(f"A payload has at most {most} parts, and with them their SHA-256.")

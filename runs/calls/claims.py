@@ -14,6 +14,7 @@ from uuid import UUID
 
 from orchestrator.sdk.runners.call_wire import SentCall
 from runs.calls import keys
+from runs.calls.bounds import TAKE_OFF, weight_of
 from runs.calls.keys import BEGUN, OFF, RunKeys
 
 #: Begins a call if this worker's claim stands; takes it off where there is none; leaves it where it is not this one's.
@@ -72,8 +73,8 @@ class Claims:
         self._id = worker.hex.encode()
         self._beat_key = keys.worker(worker.hex)
 
-    def take(self, names: RunKeys, calls: Sequence[SentCall], *, refuse: bool) -> Taken:
-        """Claim calls; with `refuse`, so that nobody executes them under these ids."""
+    def take(self, names: RunKeys, calls: Sequence[SentCall], queue: str, *, refuse: bool) -> Taken:
+        """Claim the calls of a message of a Celery queue; with `refuse`, so that nobody executes them by these ids."""
         with keys.broker().pipeline(transaction=False) as pipe:
             pipe.set(self._beat_key, b"1", px=keys.WORKER_MS)
             pipe.exists(names.over)
@@ -81,7 +82,8 @@ class Claims:
             for call in calls:
                 pipe.set(names.claim(call.id), OFF if refuse else self._id, nx=True, ex=keys.CLAIM_SECONDS)
             pipe.hdel(names.waiting, *(call.id for call in calls))
-            _, is_over, is_wanted, *claimed, _ = pipe.execute()
+            pipe.eval(TAKE_OFF, 1, keys.load(queue), names.attempt, weight_of(calls))
+            _, is_over, is_wanted, *claimed, _, _ = pipe.execute()
         mine = [call for call, is_mine in zip(calls, claimed, strict=True) if is_mine]
         return Taken(mine, bool(is_over), bool(is_wanted))
 
@@ -96,8 +98,13 @@ class Claims:
         return Begun(off, frozenset(call for call in off if said[call] == b"gone"))
 
     def payload(self, names: RunKeys, call: str, parts: int, digest: bytes) -> bytes | None:
-        """Return a payload that travels in parts; None where they are gone, or are others than were signed."""
-        found = keys.broker().mget([names.part(call, number) for number in range(parts)])
+        """Take out a payload that travels in parts; None where they are gone, or are others than were signed."""
+        names_of_parts = [names.part(call, number) for number in range(parts)]
+        with keys.broker().pipeline(transaction=False) as pipe:
+            pipe.mget(names_of_parts)
+            pipe.delete(*names_of_parts)
+            pipe.zrem(names.parts, *names_of_parts)
+            found, _, _ = pipe.execute()
         data = b"" if None in found else b"".join(found)
         return data if hashlib.sha256(data).digest() == digest else None
 

@@ -33,11 +33,17 @@ class RunKeys:
     """The names for an attempt of a flow run; one of several where its subflows have task runners of their own."""
 
     def __init__(self, run: UUID | str, attempt: int, line: str) -> None:
+        self.attempt = f"{run}.{attempt}"
+        self.line = line
         self.id = f"{run}.{attempt}.{line}"
         self.stream = f"{_PREFIX}.back.{self.id}"  #: what workers say
         self.wanted = f"{_PREFIX}.wanted.{self.id}"  #: there while somebody asks for its calls
         self.over = f"{_PREFIX}.over.{self.id}"  #: there once nobody will
         self.waiting = f"{_PREFIX}.waiting.{self.id}"  #: a hash of the calls whose messages wait for a worker
+        # Of all lines of the attempt (`bounds`):
+        self.lines = f"{_PREFIX}.lines.{self.attempt}"  #: which there are, by when they said something last
+        self.parts = f"{_PREFIX}.parts.{self.attempt}"  #: names of parts that no worker has fetched, by their end
+        self.given_up = f"{_PREFIX}.given-up.{self.attempt}"  #: how many calls were taken back or given up lately
 
     def claim(self, call: str) -> str:
         """Who has a call: a worker (and `BEGUN`), nobody (no key), or never anybody (`OFF`)."""
@@ -55,6 +61,11 @@ class RunKeys:
 def worker(id: str) -> str:
     """The heartbeat of a worker that executes calls."""
     return f"{_PREFIX}.worker.{id}"
+
+
+def load(celery_queue: str) -> str:
+    """A hash of about how many bytes wait in a Celery queue: for each attempt of a flow run, and `all`."""
+    return f"{_PREFIX}.load.{celery_queue}"
 
 
 def celery_queue_of(work_queue: UUID | str) -> str:

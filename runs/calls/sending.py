@@ -10,9 +10,11 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from flows.models import DEFAULT_QUEUE, WorkQueue
+from orchestrator.problems import Busy
 from orchestrator.sdk.runners.call_wire import Answer, Exchange
 from runs import bells
 from runs.calls import keys
+from runs.calls.bounds import FULL, admit, forget_parts
 from runs.calls.keys import BEGUN, OFF, RunKeys
 from runs.calls.signing import CallMessage, seal
 from runs.models import Attempt
@@ -29,6 +31,7 @@ def do(exchange: Exchange, attempt: Attempt) -> Answer:
 
     Raises:
         ValidationError: Its team has no queue of this name.
+        Busy: The broker holds as much for it as it may; asking again is safe.
         redis.RedisError, kombu.exceptions.OperationalError: The broker cannot be reached; asking again is safe.
     """
     names = RunKeys(attempt.flow_run_id, attempt.number, exchange.line)
@@ -36,7 +39,9 @@ def do(exchange: Exchange, attempt: Attempt) -> Answer:
         end(names)
         return Answer()
     queue = queue_of(exchange.queue, attempt)
-    answer = Answer()
+    answer, over = Answer(), admit(exchange, names, queue.pk)
+    if over and over != FULL:
+        raise Busy(over)
     with keys.broker().pipeline(transaction=False) as pipe:
         pipe.set(names.wanted, b"1", ex=keys.RUN_SECONDS)
         for call, number, data in exchange.parts:
@@ -44,7 +49,7 @@ def do(exchange: Exchange, attempt: Attempt) -> Answer:
         if exchange.seen:
             pipe.xtrim(names.stream, minid=_after(exchange.seen))
         pipe.execute()
-    if exchange.messages:
+    if exchange.messages and not over:
         _send(exchange, attempt, names, queue)
     if exchange.recall:
         answer.recalled = _recalled(names, exchange.recall)
@@ -53,6 +58,8 @@ def do(exchange: Exchange, attempt: Attempt) -> Answer:
     for ids, kill in ((exchange.stop, False), (exchange.kill, True)):
         if ids:
             _broadcast(names, ids, kill=kill)
+    if over:  # only now, after what makes room
+        raise Busy(over)
     if exchange.look:
         answer.missing, answer.unbegun = _missing(names, queue, exchange.look)
         answer.tail = _tail(names)  # after them: what a worker said of a call that it no longer has is before it
@@ -91,6 +98,7 @@ def end(names: RunKeys) -> None:
     with client.pipeline(transaction=False) as pipe:
         pipe.set(names.over, b"1", ex=keys.CLAIM_SECONDS)
         pipe.delete(names.wanted, names.waiting, names.stream)
+        pipe.zrem(names.lines, names.line)
         pipe.execute()
     _broadcast(names, [], kill=True)
 
@@ -121,13 +129,17 @@ def _send(exchange: Exchange, attempt: Attempt, names: RunKeys, queue: WorkQueue
 
 
 def _recalled(names: RunKeys, calls: Sequence[str]) -> list[str]:
-    """Take calls back that no worker has claimed; none will."""
+    """Take calls back that no worker has claimed; none will. Again is as once: an answer may have been lost."""
+    claims = [names.claim(call) for call in calls]
     with keys.broker().pipeline(transaction=False) as pipe:
-        for call in calls:
-            pipe.set(names.claim(call), OFF, nx=True, ex=keys.CLAIM_SECONDS)
+        for claim in claims:
+            pipe.set(claim, OFF, nx=True, ex=keys.CLAIM_SECONDS)
         pipe.hdel(names.waiting, *calls)
-        *taken, _ = pipe.execute()
-    return [call for call, mine in zip(calls, taken, strict=True) if mine]
+        pipe.mget(claims)
+        found = pipe.execute()[-1]
+    recalled = [call for call, claim in zip(calls, found, strict=True) if claim == OFF]
+    forget_parts(names, recalled)
+    return recalled
 
 
 def _give_up(names: RunKeys, calls: Sequence[str]) -> None:

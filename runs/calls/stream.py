@@ -10,6 +10,8 @@ import contextlib
 import json
 import logging
 import time
+from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -24,6 +26,7 @@ from orchestrator.sdk.runners.call_wire import ENTRY
 from orchestrator.telling import has_broker
 from runs.api.access import RUNS_ONLY
 from runs.calls import keys
+from runs.calls.bounds import MAX_LINES
 from runs.calls.keys import LINE, RunKeys
 from runs.calls.sending import end
 from runs.calls.signing import Forged, check_said, said_by
@@ -37,7 +40,10 @@ WANTED_SECONDS: Final = 5.0  #: between the words that the flow run wants its ca
 TOKEN_SECONDS: Final = 15.0  #: between looks whether the token still counts
 ENDED_SECONDS: Final = (0.3, 0.7, 1.0, 2.0, 4.0, 8.0)  #: after a stream broke off: looks whether its flow run has ended
 
+MAX_STREAMS: Final = MAX_LINES  #: of an attempt at once, in one process of the server
+
 log = logging.getLogger(__name__)
+_streams: Counter[Any] = Counter()  #: by attempt
 _watching: set["asyncio.Task[None]"] = set()
 
 
@@ -54,8 +60,9 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
         if not LINE.fullmatch(line):
             raise exceptions.ValidationError({"line": ["Write the line that was posted to."]})
         reader = _Reader(request.auth, line, after if after.replace("-", "").isdecimal() else "0")
-        await start(send, 200, "application/octet-stream")
-        await reader.serve(scope, receive, send)
+        with _counted(request.auth):
+            await start(send, 200, "application/octet-stream")
+            await reader.serve(scope, receive, send)
     except exceptions.APIException as error:
         response = problem_response(error, {})
         assert response is not None
@@ -63,6 +70,20 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": json.dumps(response.data).encode()})
     except OSError:  # the process went away
         pass
+
+
+@contextlib.contextmanager
+def _counted(attempt: Attempt) -> Iterator[None]:
+    """Count a stream, which has a connection to the broker for itself. Raises Busy where its run has enough here."""
+    if _streams[attempt.pk] >= MAX_STREAMS:
+        raise Busy(f"This flow run has {MAX_STREAMS} streams of task runs already. Ask again when one has ended.")
+    _streams[attempt.pk] += 1
+    try:
+        yield
+    finally:
+        _streams[attempt.pk] -= 1
+        if not _streams[attempt.pk]:
+            del _streams[attempt.pk]
 
 
 class _Reader:

@@ -7,6 +7,7 @@ import time
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from queue import Empty
 from typing import Final
 from uuid import UUID
@@ -15,6 +16,7 @@ import redis
 
 from orchestrator.sdk.runners.call_wire import LOST, RETURNED, TAKEN, SentCall
 from runs.calls import keys
+from runs.calls.bounds import forget_parts
 from runs.calls.claims import Claims, Heard, Held
 from runs.calls.keys import RunKeys
 from runs.calls.processes import IDLE_SECONDS, Bundle, TakenCall, TaskProcess
@@ -107,7 +109,7 @@ class Desk:
         age = time.time() - message.sent_at
         is_stale = not -keys.SKEW_SECONDS < age < keys.MESSAGE_SECONDS + keys.SKEW_SECONDS
         refuse = is_stale or self._draining
-        taken = self._claims.take(names, message.calls, refuse=refuse)
+        taken = self._claims.take(names, message.calls, message.queue, refuse=refuse)
         if taken.is_over or not taken.mine:
             return
         run = self._run_of(names)
@@ -159,8 +161,7 @@ class Desk:
             for call in dropped:
                 run.waiting.remove(call)
                 self._leave_bundle(call)
-        for call in dropped:
-            run.way_back.say(RETURNED, call.id)
+        self._give_back(dropped)
         for call in executing:
             if call.process is not None:
                 call.process.kill(call) if kill else call.process.interrupt(call)
@@ -320,13 +321,12 @@ class Desk:
         """Take no more, and give back what has not begun."""
         with self._lock:
             self._draining = True
-            returned = [(run, call) for run in self._runs.values() for call in run.waiting]
-            for run, call in returned:
-                run.waiting.remove(call)
+            returned = [call for run in self._runs.values() for call in run.waiting]
+            for call in returned:
+                call.run.waiting.remove(call)
                 self._leave_bundle(call)
             self._fill()
-        for run, call in returned:
-            run.way_back.say(RETURNED, call.id)
+        self._give_back(returned)
 
     @property
     def is_busy(self) -> bool:
@@ -394,8 +394,15 @@ class Desk:
                 return
             returned = self._too_late(run, now)
             self._fill()
-        for call in returned:
-            run.way_back.say(RETURNED, call.id)
+        self._give_back(returned)
+
+    def _give_back(self, calls: Sequence[TakenCall]) -> None:
+        """Say that calls did not begin, and drop the parts of their payloads: they are sent with new ones."""
+        for call in calls:
+            if call.parts:
+                with suppress(redis.RedisError):
+                    forget_parts(call.run.names, [call.id])
+            call.run.way_back.say(RETURNED, call.id)
 
     def _too_late(self, run: RunOfCalls, now: float) -> list[TakenCall]:
         """Take out calls that have waited here for so long that another worker may rather have them."""

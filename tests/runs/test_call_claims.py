@@ -43,7 +43,7 @@ def names() -> RunKeys:
 def test_a_call_begins_with_the_worker_that_claimed_it(broker: redis.Redis, names: RunKeys) -> None:
     worker = uuid4()
     claims = Claims(worker)
-    assert claims.take(names, [SentCall("a")], refuse=False).mine == [SentCall("a")]
+    assert claims.take(names, [SentCall("a")], QUEUE, refuse=False).mine == [SentCall("a")]
     for _ in range(2):  # where the first answer was lost, it is asked again
         assert claims.begin(names, ["a"]) == Begun()
         assert broker.get(names.claim("a")) == worker.hex.encode() + keys.BEGUN
@@ -54,7 +54,7 @@ def test_a_call_that_was_given_up_or_is_anothers_does_not_begin(
     broker: redis.Redis, names: RunKeys, claim: bytes
 ) -> None:
     claims = Claims(uuid4())
-    claims.take(names, [SentCall("a"), SentCall("b")], refuse=False)
+    claims.take(names, [SentCall("a"), SentCall("b")], QUEUE, refuse=False)
     broker.set(names.claim("a"), claim)
     assert claims.begin(names, ["a", "b"]) == Begun(off=frozenset("a"))
     assert broker.get(names.claim("a")) == claim
@@ -62,10 +62,10 @@ def test_a_call_that_was_given_up_or_is_anothers_does_not_begin(
 
 def test_a_call_whose_claim_the_broker_forgot_begins_nowhere(broker: redis.Redis, names: RunKeys) -> None:
     claims = Claims(uuid4())
-    claims.take(names, [SentCall("a")], refuse=False)
+    claims.take(names, [SentCall("a")], QUEUE, refuse=False)
     broker.flushall()
     assert claims.begin(names, ["a"]) == Begun(off=frozenset("a"), gone=frozenset("a"))
-    assert Claims(uuid4()).take(names, [SentCall("a")], refuse=False).mine == []
+    assert Claims(uuid4()).take(names, [SentCall("a")], QUEUE, refuse=False).mine == []
 
 
 @pytest.mark.parametrize("kill", [False, True])
