@@ -45,11 +45,12 @@ def test_a_frame_of_any_length_is_read_in_pieces() -> None:
     assert max(stream.asked) <= printed.PIECE_BYTES
 
 
-def test_beyond_a_number_of_lines_it_is_said_once_and_the_last_line_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(printed, "MAX_LINES", 2)
+@pytest.mark.parametrize("bound", ["MAX_LINES", "MAX_CHARACTERS"])
+def test_what_is_too_much_is_said_once_and_the_last_line_is_known(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(printed, bound, 2)
     told: list[str] = []
     output = Printed(told.append)
     for line in ("a", "b", "c", "d"):
         output.add(line)
-    assert told == ["a", "b", "It printed more than 2 lines past its flow; those from here on are not kept."]
+    assert told == ["a", "b", "It printed too much past its flow: what comes behind 2 lines is not kept."]
     assert output.last == "d"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 MAX_LINE_BYTES: Final = 65_536  #: of a line so much is kept, the rest is passed over
-MAX_LINES: Final = 10_000  #: of an attempt so many are added to its run's log
+MAX_LINES: Final = 10_000  #: of an attempt so many are added to its run's log …
+MAX_CHARACTERS: Final = 16 * 1024 * 1024  #: … and no line behind so much
 PIECE_BYTES: Final = 65_536
 
 
@@ -52,7 +53,7 @@ def lines(pieces: Iterable[bytes], longest: int = MAX_LINE_BYTES) -> Iterator[st
 
 
 class Printed:
-    """Adds what an attempt prints to its run's log, up to a number of lines, and knows the last one.
+    """Adds what an attempt prints to its run's log, up to a number of lines and characters, and knows the last one.
 
     Args:
         tell: Adds a line to the log.
@@ -60,14 +61,19 @@ class Printed:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._count = 0
+        self._lines = self._characters = 0
+        self._is_full = False
         self.last = ""
 
     def add(self, line: str) -> None:
         """Take a line that it printed."""
         self.last = line
-        self._count += 1
-        if self._count <= MAX_LINES:
-            self._tell(line)
-        elif self._count == MAX_LINES + 1:
-            self._tell(f"It printed more than {MAX_LINES} lines past its flow; those from here on are not kept.")
+        if self._is_full:
+            return
+        self._is_full = self._lines >= MAX_LINES or self._characters >= MAX_CHARACTERS
+        if self._is_full:
+            self._tell(f"It printed too much past its flow: what comes behind {self._lines} lines is not kept.")
+            return
+        self._lines += 1
+        self._characters += len(line)
+        self._tell(line)
