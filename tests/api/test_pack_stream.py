@@ -29,6 +29,7 @@ FILES = {f"part-{number}.py": f"print({number})\n" for number in range(30)} | {"
 def _own_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a loop of its own, and its threads leave no connection behind."""
     monkeypatch.setattr(pack_stream, "_places", pack_stream.Places())
+    monkeypatch.setattr(pack_stream, "WAIT_SECONDS", 60.0)  # however slow the machine is
     monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
 
 
