@@ -8,7 +8,6 @@ are ASGI applications beside it and hold no thread.
 
 from typing import Any
 
-from a2wsgi import WSGIMiddleware
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.wsgi import get_wsgi_application
@@ -16,11 +15,12 @@ from django.core.wsgi import get_wsgi_application
 from orchestrator import site
 from orchestrator.origins import SameOriginOnly
 from orchestrator.preparedness import PreparedGate
+from orchestrator.slow_clients import OnThreads
 
 HTTP_THREADS = 8
 
 site.load_settings()
-http = WSGIMiddleware(PreparedGate(get_wsgi_application()), workers=HTTP_THREADS)
+http = OnThreads(PreparedGate(get_wsgi_application()), HTTP_THREADS)
 
 from orchestrator.urls import websocket_urlpatterns  # noqa: E402  the apps must be ready before their consumers load
 from runs import pack_stream, slot_stream  # noqa: E402

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, JsonResponse, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import csrf_exempt
@@ -49,6 +49,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = Conflict(error.messages[0])
     elif isinstance(error, DjangoValidationError):
         error = _as_api_error(error)
+    elif isinstance(error, UnreadablePostError):
+        error = exceptions.ParseError("The request did not come whole, or too slowly. Send it again.")
     elif isinstance(error, RequestDataTooBig):
         error = TooLarge("The body is too large.")
     elif isinstance(error, UNSTORABLE):
