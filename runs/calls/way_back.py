@@ -21,6 +21,13 @@ GATHER_SECONDS: Final = 0.004  #: between entries
 _AGAIN_SECONDS: Final = 0.5
 _FULL_SECONDS: Final = 0.02
 
+#: Adds an entry, but none to a stream that nobody will read: one that was deleted would be there again.
+_ADD: Final = """
+if redis.call('exists', KEYS[2]) == 1 then return 0 end
+redis.call('xadd', KEYS[1], '*', 'w', ARGV[2], 'n', ARGV[3], 's', ARGV[4], 'f', ARGV[5])
+return redis.call('expire', KEYS[1], ARGV[1])
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,8 +82,7 @@ class WayBack:
         while (data := self._next(sent_at)) is not None:
             self._number += 1
             signature = self._key.sign(said_by(self._worker, self._names.id, self._number, data))
-            entry = {"w": self._worker.bytes, "n": self._number, "s": signature, "f": data}
-            self._add(entry)
+            self._add(self._worker.bytes, self._number, signature, data)
             with self._condition:
                 self._is_sending = False
             sent_at = time.monotonic()
@@ -102,7 +108,7 @@ class WayBack:
             self._condition.notify_all()
             return data
 
-    def _add(self, entry: dict[str, object]) -> None:
+    def _add(self, *entry: bytes | int) -> None:
         """Add an entry to the stream, where there is room; try again while the broker is away."""
         is_told = False
         client = keys.broker()
@@ -111,10 +117,7 @@ class WayBack:
                 if client.xlen(self._names.stream) >= MAX_ENTRIES:
                     time.sleep(_FULL_SECONDS)  # nothing tells when the flow's process has read
                     continue
-                with client.pipeline(transaction=False) as pipe:
-                    pipe.xadd(self._names.stream, entry)
-                    pipe.expire(self._names.stream, keys.STREAM_SECONDS)
-                    pipe.execute()
+                client.eval(_ADD, 2, self._names.stream, self._names.over, keys.STREAM_SECONDS, *entry)
                 return
             except redis.RedisError as error:
                 if not is_told:

@@ -11,15 +11,19 @@ from rest_framework.exceptions import ValidationError
 
 from orchestrator.problems import Busy
 from orchestrator.sdk.runners.call_wire import MAX_MESSAGE, PART, Exchange, SentCall, encode
+from orchestrator.sdk.runners.calls import Message
 from runs.api.calls import _read
 from runs.calls import bounds, keys
 from runs.calls.bounds import FULL, GIVEN_UP, LINES, PARTS, admit, forget_parts
 from runs.calls.claims import Claims
 from runs.calls.keys import OFF, RunKeys
 from runs.calls.sending import _recalled, end
+from runs.calls.signing import WorkerKey
 from runs.calls.stream import MAX_STREAMS, _counted
+from runs.calls.way_back import WayBack
 from runs.models import Attempt
 from tests.runs.broker import running_broker
+from tests.server.running import until
 
 LINE = "0" * 16
 QUEUE = uuid4()
@@ -114,6 +118,15 @@ def test_lines_are_bounded_until_one_is_over(names: RunKeys, monkeypatch: pytest
     assert [admit(Exchange(line.line), line, QUEUE) for line in (names, names, other)] == ["", "", LINES]
     end(names)
     assert admit(Exchange(other.line), other, QUEUE) == ""
+
+
+def test_what_a_worker_says_of_a_line_that_is_over_is_dropped(broker: redis.Redis, names: RunKeys) -> None:
+    back = WayBack(names, uuid4(), WorkerKey())
+    end(names)
+    back.say(Message.OUT, "a", b"too late")
+    until(lambda: back.is_empty, 30)
+    back.close()
+    assert not broker.exists(names.stream)
 
 
 def test_ids_that_are_given_up_are_bounded(names: RunKeys, monkeypatch: pytest.MonkeyPatch) -> None:
