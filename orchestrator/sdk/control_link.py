@@ -168,12 +168,14 @@ def _split(url: str) -> tuple[str, int | None, str, bool]:
 def _checked(response: http.client.HTTPResponse, content: bytes) -> bytes:
     if response.status < 300:
         return content
-    if response.status >= 500 or response.status in (408, 425, 429):
-        raise Away(f"it answered {response.status} {response.reason}")
+    answered = f"it answered {response.status} {response.reason}"
     try:
         problem = msgspec.json.decode(content, type=_Problem)
     except msgspec.MsgspecError:
-        problem = _Problem(message=f"it answered {response.status} {response.reason}")
+        problem = _Problem()
+    if response.status >= 500 or response.status in (408, 425, 429):
+        raise Away(f"{answered}: {problem.message}" if problem.message else answered)
+    problem.message = problem.message or answered
     raise Refused(response.status, problem.code, problem.message)
 
 

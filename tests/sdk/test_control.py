@@ -205,7 +205,7 @@ def test_a_server_that_is_away_only_delays(server: SlotServer, recorded: Recorde
     assert one() == 1
     assert recorded.task_states("load-0") == AWAITING
     said = capsys.readouterr().err
-    assert said.count("which does not answer: it answered 503") == 1
+    assert said.count("which does not answer: it answered 503 Service Unavailable: no") == 1
     assert said.count("It answers again") == 1
 
 
