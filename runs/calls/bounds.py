@@ -18,7 +18,7 @@ from runs.calls.keys import RunKeys
 MAX_LINES: Final = 32  #: of a flow run and its subflows at once; each may have a stream
 LINE_SECONDS: Final = 600  #: after which a line that says nothing counts no more
 MAX_PARTS: Final = 256  #: of a mebibyte at most, that no worker has fetched
-MAX_GIVEN_UP: Final = 100_000  #: ids that a claim is set aside for, …
+MAX_GIVEN_UP: Final = 200_000  #: ids that are taken back, stopped and killed, by claims and words to workers, …
 GIVEN_UP_SECONDS: Final = keys.CLAIM_SECONDS  #: … in so long a time
 MAX_RUN_BYTES: Final = 64 * 1024 * 1024  #: that wait in one queue for one attempt …
 MAX_QUEUE_BYTES: Final = 512 * 1024 * 1024  #: … and for all
@@ -27,7 +27,9 @@ MESSAGE_BYTES: Final = 2_048  #: … and of a message
 _LOAD_SECONDS: Final = 30 * 86_400
 
 LINES: Final = f"More than {MAX_LINES} task runners of this flow run ask at once. Ask again when others have closed."
-GIVEN_UP: Final = f"More than {MAX_GIVEN_UP} task runs were taken back within {GIVEN_UP_SECONDS // 60} minutes."
+GIVEN_UP: Final = (
+    f"More than {MAX_GIVEN_UP} task runs were taken back or stopped within {GIVEN_UP_SECONDS // 60} minutes."
+)
 PARTS: Final = f"More than {MAX_PARTS} MB of this flow run's big arguments wait for workers. Ask again in a moment."
 FULL: Final = "The queue holds as many bytes of task runs as it may, until workers take them. Ask again in a moment."
 _WORDS: Final = {"ok": "", "lines": LINES, "given up": GIVEN_UP, "parts": PARTS, "full": FULL}
@@ -96,7 +98,7 @@ def admit(exchange: Exchange, names: RunKeys, queue: UUID) -> str:
     celery_queue = keys.celery_queue_of(queue)
     said = keys.broker().eval(
         _ADMIT, 5, names.lines, names.parts, names.given_up, celery_queue, keys.load(celery_queue),
-        time.time(), names.line, names.attempt, weight, len(exchange.recall) + len(exchange.kill),
+        time.time(), names.line, names.attempt, weight, sum(map(len, (exchange.recall, exchange.stop, exchange.kill))),
         MAX_LINES, LINE_SECONDS, MAX_GIVEN_UP, GIVEN_UP_SECONDS, MAX_PARTS, keys.PART_SECONDS,
         MAX_RUN_BYTES, MAX_QUEUE_BYTES, _LOAD_SECONDS,
         *(names.part(call, number) for call, number, _ in exchange.parts),

@@ -43,7 +43,7 @@ class RunKeys:
         # Of all lines of the attempt (`bounds`):
         self.lines = f"{_PREFIX}.lines.{self.attempt}"  #: which there are, by when they said something last
         self.parts = f"{_PREFIX}.parts.{self.attempt}"  #: names of parts that no worker has fetched, by their end
-        self.given_up = f"{_PREFIX}.given-up.{self.attempt}"  #: how many calls were taken back or given up lately
+        self.given_up = f"{_PREFIX}.given-up.{self.attempt}"  #: how many calls were taken back or stopped lately
 
     def claim(self, call: str) -> str:
         """Who has a call: a worker (and `BEGUN`), nobody (no key), or never anybody (`OFF`)."""

@@ -129,9 +129,9 @@ def test_what_a_worker_says_of_a_line_that_is_over_is_dropped(broker: redis.Redi
     assert not broker.exists(names.stream)
 
 
-def test_ids_that_are_given_up_are_bounded(names: RunKeys, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "MAX_GIVEN_UP", 3)
-    asked = Exchange(LINE, recall=["a"], kill=["b"])
+def test_ids_that_are_taken_back_and_stopped_are_bounded(names: RunKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MAX_GIVEN_UP", 5)
+    asked = Exchange(LINE, recall=["a"], stop=["a"], kill=["b"])
     assert [admit(asked, names, QUEUE) for _ in range(2)] == ["", GIVEN_UP]
 
 
