@@ -168,17 +168,19 @@ def placement_of(deployment: Deployment | None, of_run: Mapping[str, Any] | None
     return _placement(block, block.name, values_used(deployment, of_run))
 
 
-def placement_again(team_id: Any, record: Mapping[str, Any]) -> Placement:
-    """Return what a worker is told of an attempt that goes on: where it began, whatever the block says by now.
+def placement_again(team_id: Any, record: Mapping[str, Any], block: Block | None = None) -> Placement:
+    """Return what a worker is told of an attempt: where it was claimed for, whatever the block says by now.
 
     Args:
         team_id: Of the run.
-        record: What `record_of` returned when it began.
+        record: What `record_of` returned when it was claimed.
+        block: The one that the deployment has now, which may be another.
 
-    Queries: that of the block, for its secrets, and one for each block of credentials.
+    Queries: that of the block, for its secrets, where it is another one now, and one for each block of credentials.
     """
-    there = Block.objects.filter(team=team_id, slug=slug_of(str(record["block"])), type=record["type"]).first()
-    block = there or Block(team_id=team_id, type=str(record["type"]), name=str(record["block"]))
+    if block is None or (block.name, block.type) != (record["block"], record["type"]):
+        block = Block.objects.filter(team=team_id, slug=slug_of(str(record["block"])), type=record["type"]).first()
+    block = block or Block(team_id=team_id, type=str(record["type"]), name=str(record["block"]))
     return _placement(block, str(record["block"]), dict(record["values"]))
 
 

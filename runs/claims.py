@@ -177,6 +177,20 @@ def code_of(deployment: Deployment | None) -> dict[str, Any]:
     return {**(deployment.source or {"kind": "path"}), **version}
 
 
+def executed_by(run: FlowRun) -> dict[str, Any]:
+    """Return what an attempt of a run executes, as it is now: whatever the deployment says later, the attempt does it.
+
+    Reads the run's deployment.
+    """
+    deployment = run.deployment
+    return {
+        "entrypoint": (deployment.entrypoint if deployment else "") or run.entrypoint,
+        "directory": deployment.directory if deployment else "",
+        "source": deployment.source if deployment else {},
+        "task_runner": deployment.task_runner if deployment else "",
+    }
+
+
 def release(run_id: UUID, number: int) -> bool:
     """Give a claim back that never reached a run host: the run waits again, as if it had not been claimed.
 
@@ -356,6 +370,7 @@ def _take(runs: Sequence[FlowRun], worker: Worker, now: datetime, requests: Sequ
             host=worker.host[:200],
             infrastructure=record_of(run.deployment, run.infrastructure_overrides),
             outlives_worker=outlives_worker(run.deployment),
+            executes=executed_by(run),
             created_at=now,
         )
         claimed.append(Claim(run, attempt))

@@ -17,7 +17,7 @@ from orchestrator.sdk.infrastructure.base import Placement
 from orchestrator.sdk.sources.kinds import is_rooted
 from orchestrator.sdk.states import StateType
 from runs.authentication import run_token
-from runs.claims import Claim
+from runs.claims import Claim, executed_by
 
 # What every program may need, and nothing that says where the database or the broker is.
 PASSED: Final = (
@@ -58,16 +58,14 @@ def run_environment(environment: Mapping[str, str] = os.environ) -> dict[str, st
 def start_message(claimed: Claim) -> Start:
     """Return what the run host needs to run a claimed attempt.
 
-    Reads what the claim loaded, nothing more, but for blocks of credentials that the deployment's block names.
+    It is what was claimed, whenever it is asked for: what deployment and block say since is for the next attempt.
+    Reads what the claim loaded, nothing more, but for the secrets of blocks, where the deployment names one.
     """
     run, deployment = claimed.run, claimed.run.deployment
     goes_on = run.state_type not in (StateType.SCHEDULED, StateType.PENDING)
-    if goes_on and (record := claimed.attempt.infrastructure):
-        placement: Placement | None = placement_again(run.team_id, record)
-    else:
-        placement = placement_of(deployment, run.infrastructure_overrides)
-    directory, source = (deployment.directory, deployment.source) if deployment else ("", {})
-    entrypoint = (deployment.entrypoint if deployment else "") or run.entrypoint
+    placement = _placement(claimed)
+    executes = claimed.attempt.executes or executed_by(run)
+    entrypoint, directory, source = executes["entrypoint"], executes["directory"], executes["source"]
     return Start(
         run=str(run.pk),
         attempt=claimed.attempt.number,
@@ -87,10 +85,20 @@ def start_message(claimed: Claim) -> Start:
         scheduled_for=run.scheduled_for.isoformat() if run.scheduled_for else None,
         token=run_token(claimed.attempt),
         api_url=settings.API_URL,
-        task_runner=deployment.task_runner if deployment else "",
+        task_runner=executes["task_runner"],
         keep=str(run.team_id) if placement and placement.kind == IN_WORKER and _may_be_kept(source) else "",
         infrastructure=placement,
     )
+
+
+def _placement(claimed: Claim) -> Placement | None:
+    run, attempt = claimed.run, claimed.attempt
+    if attempt.infrastructure:
+        there = run.deployment.infrastructure if run.deployment else None
+        return placement_again(run.team_id, attempt.infrastructure, there)
+    if attempt.executes is not None:
+        return None  # it was claimed without a block
+    return placement_of(run.deployment, run.infrastructure_overrides)  # claimed before this was kept
 
 
 def start_away(claimed: Claim) -> Start:

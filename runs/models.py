@@ -370,6 +370,10 @@ class Attempt(models.Model):
     infrastructure = models.JSONField(
         null=True, blank=True, help_text="The block by which it executes: its name, type, version, and values used."
     )
+    executes = models.JSONField(
+        null=True, blank=True, help_text="What it was claimed with: entrypoint, directory, source, task runner."
+    )
+    begun_by = models.UUIDField(null=True, blank=True, help_text="The process away from its worker that began it.")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["flow_run", "number"], name="attempt_number_once")]

@@ -28,6 +28,7 @@ from orchestrator.sdk.home import ECHO_VARIABLE, SHIP_VARIABLE, home
 from orchestrator.sdk.host_child import leave, run_attempt
 from orchestrator.sdk.host_note import HostNote
 from orchestrator.sdk.host_protocol import Start
+from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.kernel import kernel
 from orchestrator.sdk.loading import load_flow
 
@@ -134,7 +135,7 @@ def from_server() -> Start:
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
         raise CannotBegin(f"{', '.join(missing)} must say which attempt to run. A worker's infrastructure sets them.")
-    answer = _get(f"/api/flow-runs/{os.environ['ORCHESTRATOR_RUN_ID']}/start/", TIMEOUT_SECONDS)
+    answer = _get(f"/api/flow-runs/{os.environ['ORCHESTRATOR_RUN_ID']}/start/?process={uuid7()}", TIMEOUT_SECONDS)
     try:
         start = msgspec.convert(answer, Start)
     except msgspec.ValidationError as error:

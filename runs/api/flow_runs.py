@@ -4,7 +4,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db.models import QuerySet
+from django.core.exceptions import ValidationError as Refusal
+from django.db.models import Q, QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view, inline_serializer
@@ -179,7 +180,11 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSe
     @extend_schema(
         summary="What the current attempt has to run",
         description="Asked by an attempt that executes away from its worker, by its run's own token: what its run host"
-        " would be told, without tokens and without what its infrastructure is set up with.",
+        " would be told, without tokens and without what its infrastructure is set up with. It was settled when the"
+        " attempt was claimed. The first process that asks begins the attempt; others are answered 409.",
+        parameters=[
+            OpenApiParameter("process", UUID, description="Made by the process that asks; with a run's token needed.")
+        ],
         filters=False,
         responses=dict,
     )
@@ -187,14 +192,26 @@ class FlowRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiViewSe
     def start(self, request: Request, pk: UUID) -> Response:
         """As `orchestrator.sdk.host_protocol.Start` has it. 404 while there was no attempt."""
         run = self.get_object()
-        attempts = Attempt.objects.select_related(
-            "flow_run__flow", "flow_run__deployment__flow", "flow_run__deployment__infrastructure"
-        )
-        attempt = get_object_or_404(attempts, flow_run=run, number=run.attempt)
+        attempts = Attempt.objects.select_related("flow_run__flow", "flow_run__deployment__flow")
+        if isinstance(request.auth, Attempt):
+            attempt = get_object_or_404(attempts, flow_run=run, pk=request.auth.pk)
+            _begin(attempt, _uuid_parameter(request, "process"))
+        else:
+            attempt = get_object_or_404(attempts, flow_run=run, number=run.attempt)
         return Response(msgspec.to_builtins(start_away(Claim(attempt.flow_run, attempt)), enc_hook=str))
 
     def _answer(self, run: FlowRun, code: int = status.HTTP_200_OK) -> Response:
         return Response(FlowRunSerializer(self.get_queryset().get(pk=run.pk)).data, status=code)
+
+
+def _begin(attempt: Attempt, process: UUID | None) -> None:
+    """Note which process begins an attempt: one does, which may ask again (one statement). Raises ValidationError."""
+    if process is None:
+        raise ValidationError({"process": ["Write an id that the process has made for itself."]})
+    same = Q(begun_by__isnull=True) | Q(begun_by=process)
+    if not Attempt.objects.filter(same, pk=attempt.pk).update(begun_by=process):
+        message = "This attempt was begun by another process. It is not executed twice."
+        raise Refusal({"process": Refusal(message, actions.CONFLICT)})
 
 
 def _bounded(lines: QuerySet[Log], limit: int) -> tuple[list[Log], bool]:

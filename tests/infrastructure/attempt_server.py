@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         start = attempts.starts[run]
         if self.headers["Authorization"] != f"Bearer {start.token}":
             self._answer(401, {})
-        elif self.path.endswith("/start/"):
+        elif "/start/?process=" in self.path:
             told = msgspec.structs.replace(start, token="", infrastructure=None, goes_on=False)
             self._answer(200, msgspec.to_builtins(told))
         else:

@@ -121,7 +121,7 @@ def test_the_token_of_a_run_reaches_that_run(world: World) -> None:
         if name == "api-snapshot-pack":  # tests/api/test_snapshots.py
             continue
         if (need := methods.get("GET")) and need.run_token and need.of is Of.ROW:
-            assert client.get(reverse(name, args=[run])).status_code == 200, name
+            assert client.get(reverse(name, args=[run]), {"process": run}).status_code == 200, name
 
 
 def _refusal(response: HttpResponse) -> int:

@@ -5,13 +5,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from flows import block_actions
 from flows.infrastructure import infrastructure_named
 from flows.models import Deployment, Flow, WorkQueue
 from orchestrator.sdk.states import StateType
 from runs import claims
 from runs.authentication import attempt_of, run_token
 from runs.launch import absolute_entrypoint, run_environment, start_message
-from runs.models import FlowRun, Worker
+from runs.models import Attempt, FlowRun, Worker
 from teams.models import Team
 
 NOW = timezone.now()
@@ -35,6 +36,17 @@ def claim(db: None) -> claims.Claim:
     return claimed
 
 
+def claimed_again(claim: claims.Claim) -> claims.Claim:
+    """Give a claim back, and claim its run again as its deployment is now."""
+    assert claim.run.deployment is not None
+    claim.run.deployment.save()
+    claims.release(claim.run.pk, claim.attempt.number)
+    assert claim.attempt.worker is not None
+    again = claims.claim(claim.attempt.worker)
+    assert again is not None
+    return again
+
+
 def test_runs_see_no_secret_of_the_server() -> None:
     worker = {
         "PATH": "/bin",
@@ -55,16 +67,45 @@ def test_runs_see_no_secret_of_the_server() -> None:
 
 def test_only_runs_of_one_team_share_a_kept_process(claim: claims.Claim) -> None:
     assert start_message(claim).keep == ""
-    assert claim.run.deployment is not None
-    claim.run.deployment.infrastructure = infrastructure_named(claim.run.team, "in-worker")
-    assert start_message(claim).keep == str(claim.run.team_id)
+    deployment = claim.run.deployment
+    assert deployment is not None
+    deployment.infrastructure = infrastructure_named(claim.run.team, "in-worker")
+    assert start_message(claimed_again(claim)).keep == str(claim.run.team_id)
 
 
 def test_the_deployments_task_runner_goes_with_the_run(claim: claims.Claim) -> None:
     assert start_message(claim).task_runner == ""
     assert claim.run.deployment is not None
     claim.run.deployment.task_runner = "processes:2"
-    assert start_message(claim).task_runner == "processes:2"
+    assert start_message(claimed_again(claim)).task_runner == "processes:2"
+
+
+def test_what_was_claimed_is_executed_whatever_the_deployment_and_its_block_say_later(claim: claims.Claim) -> None:
+    deployment = claim.run.deployment
+    assert deployment is not None
+    team = claim.run.team
+    block = block_actions.create_block(team, type="docker", name="prod", values={"image": "etl:7"})
+    deployment.infrastructure, deployment.source = block, {"kind": "image"}
+    deployment.save()
+    claim = claimed_again(claim)
+    block_actions.update_block(block, values={"image": "etl:8"})
+    other = block_actions.create_block(team, type="process", name="small", values={"memory_mb": 512})
+    Deployment.objects.filter(pk=deployment.pk).update(
+        infrastructure=other, entrypoint="new.py:etl", directory="/srv/new", source={}, task_runner="processes"
+    )
+    start = start_message(claims.Claim(FlowRun.objects.get(pk=claim.run.pk), Attempt.objects.get(pk=claim.attempt.pk)))
+    assert (start.entrypoint, start.directory, start.source) == ("/srv/etl/etl.py:etl", "/srv/etl", {"kind": "image"})
+    assert start.task_runner == ""
+    assert start.infrastructure is not None
+    assert (start.infrastructure.kind, start.infrastructure.settings) == ("docker", {"image": "etl:7"})
+
+
+def test_what_was_claimed_without_a_block_is_executed_without(claim: claims.Claim) -> None:
+    assert claim.run.deployment is not None
+    block = block_actions.create_block(claim.run.team, type="process", name="small", values={"memory_mb": 512})
+    Deployment.objects.filter(pk=claim.run.deployment.pk).update(infrastructure=block)
+    start = start_message(claims.Claim(FlowRun.objects.get(pk=claim.run.pk), Attempt.objects.get(pk=claim.attempt.pk)))
+    assert start.infrastructure is None
 
 
 def test_the_host_is_told_what_the_claim_holds(claim: claims.Claim, django_assert_num_queries: object) -> None:
