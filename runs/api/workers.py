@@ -33,6 +33,10 @@ NO_CREDENTIALS = (
     "Block {block!r} names credentials ({names}), which are given to workers with an administrator's token alone. Start"
     " this worker with one, or have others run this."
 )
+NO_SOURCE_CREDENTIALS = (
+    "Its code is read with credentials (block {block!r}), which are given to workers with an administrator's token"
+    " alone. Start this worker with one, or have others run this."
+)
 MAX_HELD = 2 * MAX_PLACES
 
 
@@ -289,9 +293,14 @@ def _written(assignment: Assignment, trusted: bool) -> dict[str, Any]:
     put into blocks.
     """
     started = assignment.start
-    if not trusted and (placement := started.infrastructure) is not None and placement.credentials:
+    placement, problem = started.infrastructure or Placement(), ""
+    if placement.credentials:
         problem = NO_CREDENTIALS.format(block=placement.block, names=", ".join(placement.credentials))
+    elif started.source_credentials:
+        problem = NO_SOURCE_CREDENTIALS.format(block=started.source["credentials"])
+    if problem and not trusted:
         started.infrastructure = Placement(kind=placement.kind, block=placement.block, problem=problem)
+        started.source_credentials = {}
     start = msgspec.to_builtins(started, enc_hook=str)
     return {"label": assignment.label, "reruns": assignment.reruns, "start": start}
 

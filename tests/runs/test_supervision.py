@@ -334,3 +334,27 @@ def test_credentials_of_blocks_are_given_to_an_administrators_worker_alone(
     assert assignment is not None
     assert assignment.start.infrastructure is not None
     assert assignment.start.infrastructure.credentials["registry_credentials"]["password"] == "hush"
+
+
+def test_credentials_of_a_repository_are_given_to_an_administrators_worker_alone(
+    over_http: Callable[..., HttpSupervision], team: Team, token: str, make_run: Callable[..., FlowRun]
+) -> None:
+    values = {"host": "git.internal", "token": "hush"}
+    block_actions.create_block(team, type="git-credentials", name="forge", values=values)
+    source = {"kind": "git", "url": "https://git.internal/etl.git", "credentials": "forge"}
+    Deployment.objects.filter(pk=make_run().deployment_id).update(source=source, entrypoint="etl.py:etl")
+
+    supervision = over_http()
+    supervision.sign_on()
+    assignment = supervision.claim()
+    assert assignment is not None
+    assert assignment.start.source_credentials == {}
+    assert assignment.start.infrastructure is not None
+    assert "an administrator's token" in assignment.start.infrastructure.problem
+    supervision.release(assignment)
+
+    Membership.objects.update(role=Role.ADMIN)
+    assignment = supervision.claim()
+    assert assignment is not None
+    assert assignment.start.source_credentials["token"] == "hush"
+    assert assignment.start.infrastructure is None
