@@ -20,6 +20,7 @@ from runs.calls.taking import Desk
 from tests.runs.broker import running_broker
 
 QUEUE = "orchestrator.tasks.1"
+ANOTHER = b"0" * 32  #: the id of another worker
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_a_call_begins_with_the_worker_that_claimed_it(broker: redis.Redis, name
         assert broker.get(names.claim("a")) == worker.hex.encode() + keys.BEGUN
 
 
-@pytest.mark.parametrize("claim", [OFF, uuid4().hex.encode(), uuid4().hex.encode() + keys.BEGUN])
+@pytest.mark.parametrize("claim", [OFF, ANOTHER, ANOTHER + keys.BEGUN])
 def test_a_call_that_was_given_up_or_is_anothers_does_not_begin(
     broker: redis.Redis, names: RunKeys, claim: bytes
 ) -> None:
