@@ -186,6 +186,8 @@ class _Reading:
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
+    if key in _SCHEDULE_KEYS and "schedules" in known:
+        return f" It belongs to a schedule: schedules = [{{ {key} = … }}]."
     near = get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(known)}."
 

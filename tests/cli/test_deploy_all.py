@@ -81,14 +81,14 @@ def test_all_that_is_wrong_is_told_with_the_nearest_name(local: Cli, write: Scri
     write(
         "orchestrator.toml",
         'projct = "x"\n[defaults]\nnaem = "x"\n[[deployments]]\nname = "a"\nentrypoint = "x.py:f"\ncrash_retry = 1\n'
-        'limit = "2"\n[[deployments]]\nname = "b"\nschedules = [{ crn = "* * * * *" }]\n',
+        'limit = "2"\ncron = "@daily"\n[[deployments]]\nname = "b"\nschedules = [{ crn = "* * * * *" }]\n',
     )
     said = local("deploy", "--all", code=1).stderr
     for words in (
         "there is no 'projct'. Did you mean 'project'?", "[defaults] there is no 'naem'.",
         "deployment 'a': there is no 'crash_retry'. Did you mean 'crash_retries'?",
         "deployment 'a': limit is a whole number, not '2'.", "deployment 'b': entrypoint is missing.",
-        'Write project = "…"',
+        "there is no 'cron'. It belongs to a schedule: schedules = [{ cron = … }].", 'Write project = "…"',
     ):  # fmt: skip
         assert words in said, said
     write("orchestrator.toml", "project = [")
