@@ -1,12 +1,8 @@
 """A worker's end of the processes in which calls execute: started by exec, without credentials, kept for a flow run."""
 
 import logging
-import os
 import queue
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.sdk.runners.call_wire import RETURNED
 from orchestrator.sdk.runners.calls import Message
+from orchestrator.sdk.runners.child_process import ChildProcess
 from orchestrator.sdk.runners.frames import CANCEL, EXECUTE, Frames
 from orchestrator.sdk.runners.processes import UNWIND_SECONDS
 from orchestrator.sdk.timers import call_later
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from runs.calls.taking import RunOfCalls
 
 IDLE_SECONDS: Final = 20.0  #: how long a process may have nothing to do
-_LEAVE_SECONDS: Final = 5.0
+_PROGRAM: Final = "orchestrator.sdk.runners.call_process"
 #: What a run host passes on and a task's process does not need: it asks no server, and submits to no runner.
 _NOT_PASSED: Final = frozenset({"ORCHESTRATOR_API_URL", "ORCHESTRATOR_TASK_RUNNER"})
 
@@ -69,8 +66,7 @@ class TaskProcess:
         self._environment = {name: value for name, value in environment.items() if name not in _NOT_PASSED}
         self._directory = directory
         self._lock = threading.Lock()  #: held while a call begins or ends, so that no other one is killed for it
-        self._process: subprocess.Popen[bytes] | None = None
-        self._frames: Frames | None = None
+        self._process = ChildProcess(socket.gethostname())
         threading.Thread(target=self._work, name="calls-process", daemon=True).start()
 
     # --- any thread
@@ -79,9 +75,9 @@ class TaskProcess:
         """Ask the process to end a call, and kill it where it does not."""
         with self._lock:
             call.is_stopped = True
-            if self.call is not call or self._frames is None:
+            if self.call is not call or self._process.frames is None:
                 return
-            frames = self._frames
+            frames = self._process.frames
         try:
             frames.send(CANCEL, call.id, b"")
         except OSError:  # it is gone
@@ -94,7 +90,7 @@ class TaskProcess:
             if call is not None:
                 call.is_stopped = True
             if call is None or self.call is call:
-                self._kill()
+                self._process.kill()
 
     # --- its own thread
 
@@ -110,7 +106,7 @@ class TaskProcess:
             _log.exception("A task's process cannot be served")
             problem = f"The worker could not execute the task: {error}"
         finally:
-            self._leave()
+            self._process.leave()
             desk.forget(self, call, problem)
 
     def _execute(self, call: TakenCall) -> str:
@@ -119,7 +115,7 @@ class TaskProcess:
         if payload is None or not self.run.desk.begins(call):
             return ""
         try:
-            frames = self._frames or self._start()
+            frames = self._process.frames or self._start()
             with self._lock:  # whoever stops it finds it from here on, and was heeded until here
                 if call.is_stopped:
                     self.run.way_back.say(RETURNED, call.id)
@@ -127,7 +123,7 @@ class TaskProcess:
                 self.call = call
             frames.send(EXECUTE, call.id, payload)
         except OSError as error:
-            return self._how_it_ended() or f"No process could be started for the task: {error.strerror or error}"
+            return self._process.what_became(error)
         del payload
         say = self.run.way_back.say
         while (message := frames.receive()) is not None:
@@ -140,60 +136,7 @@ class TaskProcess:
                 say(kind, call.id, body, wait=True)
                 return ""
             say(kind, call.id, body, wait=True)
-        return self._how_it_ended() or "The process that executed the task closed its connection"
+        return self._process.what_became()
 
     def _start(self) -> Frames:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "orchestrator.sdk.runners.call_process", str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    env=self._environment,
-                    cwd=self._directory,
-                    start_new_session=True,
-                )
-            except BaseException:
-                ours.close()
-                raise
-        self._frames = Frames(ours)
-        return self._frames
-
-    def _kill(self) -> None:
-        process = self._process
-        if process is not None and process.poll() is None:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                process.kill()
-
-    def _how_it_ended(self) -> str:
-        """Wait for the process, whose connection is closed, and say how it ended; empty where there was none."""
-        process = self._process
-        if process is None:
-            return ""
-        try:
-            code = process.wait(_LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return ""
-        who = f"The process that executed the task (pid {process.pid} on {socket.gethostname()})"
-        if code >= 0:
-            return f"{who} exited with code {code}"
-        try:
-            return f"{who} was killed by {signal.Signals(-code).name}"
-        except ValueError:  # a real-time signal has no name
-            return f"{who} was killed by signal {-code}"
-
-    def _leave(self) -> None:
-        """Let an idle process end, and wait for it."""
-        if self._frames is not None:
-            self._frames.close()
-        process = self._process
-        if process is not None:
-            try:
-                process.wait(_LEAVE_SECONDS)
-            except subprocess.TimeoutExpired:
-                with self._lock:
-                    self._kill()
-                process.wait()
+        return self._process.start(["-m", _PROGRAM], environment=self._environment, directory=self._directory)

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
 from orchestrator.sdk import journal
 from orchestrator.sdk.runners.calls import Message, RemoteCall
+from orchestrator.sdk.runners.child_process import ChildProcess
 from orchestrator.sdk.runners.frames import CANCEL, EXECUTE, SEQUENCE, Frames
 from orchestrator.sdk.runners.remote import RemoteTaskRunner
 from orchestrator.sdk.runs import TaskRun
 from orchestrator.sdk.timers import call_later
 
 UNWIND_SECONDS: Final = 5.0  #: how long a cancelled attempt has for its `finally` blocks before its process is killed
-_LEAVE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 1.0  #: how long a flow's end waits for its processes, which need some hundredths of it
 _PROGRAM: Final = """
 import json, sys
@@ -157,8 +155,7 @@ class _Worker:
         self._pool = pool
         self._lock = threading.Lock()  #: held while a call begins or ends, so that no other one is killed for it
         self._call: ProcessCall | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._frames: Frames | None = None
+        self._process = ChildProcess()
         self._thread = threading.Thread(target=self.work, name="orchestrator-process", daemon=True)
 
     def start(self) -> None:
@@ -182,7 +179,7 @@ class _Worker:
                     break
                 call = pool.next_call()
         finally:
-            self._leave()
+            self._process.leave()
             pool.forget(self)
         if problem and call is not None:
             pool.lose(call, problem)
@@ -190,14 +187,14 @@ class _Worker:
     def _serve(self, call: ProcessCall) -> str:
         """Have a call executed. Returns what became of the process, empty where it can take another call."""
         try:
-            frames = self._frames or self._start()
+            frames = self._process.frames or self._start()
             with self._lock:
                 if call.is_over:
                     return ""
                 self._call, call.worker = call, self
             frames.send(EXECUTE, call.id, call.payload)
         except OSError as error:
-            return self._how_it_ended() or f"No process could be started for the task: {error.strerror or error}"
+            return self._process.what_became(error)
         while (message := frames.receive()) is not None:
             kind, _, body = message
             if kind == SEQUENCE:
@@ -209,38 +206,19 @@ class _Worker:
                 call.receive(kind, body)
                 return ""
             call.receive(kind, body)
-        return self._how_it_ended() or "The process that executed the task closed its connection"
+        return self._process.what_became()
 
     def _start(self) -> Frames:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-                        "-c",
-                        _PROGRAM,
-                        str(theirs.fileno()),
-                        json.dumps([os.path.abspath(path) for path in sys.path]),
-                        journal.current().id,
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                )
-            except BaseException:
-                ours.close()
-                raise
-        self._frames = Frames(ours)
-        return self._frames
+        flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        paths = json.dumps([os.path.abspath(path) for path in sys.path])
+        return self._process.start([*flags, "-c", _PROGRAM], [paths, journal.current().id])
 
     def interrupt(self, call: ProcessCall) -> None:
         """Ask the process to end a call, and kill it where it does not."""
         with self._lock:
-            if self._call is not call or self._frames is None:
+            if self._call is not call or self._process.frames is None:
                 return
-            frames = self._frames
+            frames = self._process.frames
         try:
             frames.send(CANCEL, call.id, b"")
         except OSError:  # it is gone
@@ -251,7 +229,7 @@ class _Worker:
         """Kill the process with all that it started, if it still executes a call."""
         with self._lock:
             if self._call is call:
-                self._kill()
+                self._process.kill()
 
     def call_off(self) -> None:
         """Ask the process to end what it executes, of which nobody is told any more."""
@@ -264,44 +242,7 @@ class _Worker:
         """Kill the process if it executes anything."""
         with self._lock:
             if self._call is not None:
-                self._kill()
-
-    def _kill(self) -> None:
-        process = self._process
-        if process is not None and process.poll() is None:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                process.kill()
-
-    def _how_it_ended(self) -> str:
-        """Wait for the process, whose connection is closed, and say how it ended; empty where there was none."""
-        process = self._process
-        if process is None:
-            return ""
-        try:
-            code = process.wait(_LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return ""
-        who = f"The process that executed the task (pid {process.pid})"
-        if code >= 0:
-            return f"{who} exited with code {code}"
-        try:
-            return f"{who} was killed by {signal.Signals(-code).name}"
-        except ValueError:  # a real-time signal has no name
-            return f"{who} was killed by signal {-code}"
-
-    def _leave(self) -> None:
-        """Let an idle process end, and wait for it."""
-        if self._frames is not None:
-            self._frames.close()
-        process: Any = self._process
-        if process is not None:
-            try:
-                process.wait(_LEAVE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._kill()
-                process.wait()
+                self._process.kill()
 
 
 def _processors() -> int:
