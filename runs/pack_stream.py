@@ -7,7 +7,6 @@ for all, for a team and for a caller, so that no run and no team keeps the code 
 
 import asyncio
 import contextlib
-import json
 import logging
 import re
 import time
@@ -21,12 +20,12 @@ from rest_framework.request import Request
 
 from flows.snapshot_actions import note_use, pieces_of
 from flows.snapshots import Snapshot
-from orchestrator.problems import Busy, problem_response
+from orchestrator.problems import Busy
 from orchestrator.sdk.snapshots.manifest import MAX_MANIFEST_BYTES, PIECE_BYTES, BadSnapshot, kept_pieces
 from orchestrator.sdk.snapshots.pack import MEDIA_TYPE, frame, inflated
 from runs.code_access import found_snapshot
 from runs.models import Attempt
-from runs.slot_stream import Message, Receive, Send, authenticated, in_thread, start
+from runs.streams import Message, Receive, Send, authenticated, disconnected, in_thread, refuse, start
 
 MOST: Final = 32  #: packs that one web process sends at once
 MOST_OF_TEAM: Final = 16
@@ -89,16 +88,13 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
             await start(send, 200, MEDIA_TYPE)
             await send({"type": "http.response.body", "body": b""})
             return
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(disconnected(receive))
         async with _places.taken(_bounds(request, snapshot)):
             first, groups = await in_thread(_listed, snapshot)
             await start(send, 200, MEDIA_TYPE)
             await _Sending(snapshot, gone, send).all(first, groups)
     except (exceptions.APIException, OperationalError, InterfaceError) as error:
-        response = problem_response(error, {})
-        assert response is not None
-        await start(send, response.status_code, "application/json")
-        await send({"type": "http.response.body", "body": json.dumps(response.data).encode()})
+        await refuse(send, error)
     except OSError:  # who fetches went away
         pass
     finally:
@@ -183,8 +179,3 @@ def _path(scope: Message) -> str:
     """The address within the site."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -6,35 +6,25 @@ one only to look who asks. Behind it stands the process's own asking, so that a 
 
 import asyncio
 import contextlib
-import io
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from typing import Any, Final
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.core.exceptions import DisallowedHost
-from django.core.handlers.asgi import ASGIRequest
-from django.db import InterfaceError, OperationalError, connection
 from rest_framework import exceptions
 from rest_framework.request import Request
 
-from orchestrator.problems import Busy, problem_response
+from orchestrator.problems import Busy
 from orchestrator.telling import has_broker
 from runs.api.access import visible_flow_runs
-from runs.authentication import RunTokenAuthentication
 from runs.grants import Ear, Grant, from_message, group
 from runs.models import Attempt
-from teams.authentication import TokenAuthentication
+from runs.streams import Message, Receive, Send, authenticated, disconnected, in_thread, refuse, start
 
 PATH: Final = "/api/slots/stream/"
 COMMENT_SECONDS: Final = 15.0  # what is between may close a silent connection; and a token may have ended
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +39,14 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
                 await start(send, 200, "text/event-stream")
                 await _serve(request, ear, broken, receive, send)
     except exceptions.APIException as error:
-        response = problem_response(error, {})
-        assert response is not None
-        await start(send, response.status_code, "application/json")
-        await send({"type": "http.response.body", "body": json.dumps(response.data).encode()})
+        await refuse(send, error)
     except OSError:  # the process went away
         pass
 
 
 async def _serve(request: Request, ear: Ear, broken: "asyncio.Task[None] | None", receive: Receive, send: Send) -> None:
     """Send what comes until the process goes away, its token ends or the channel layer fails."""
-    ends = {asyncio.create_task(_disconnected(receive)), *([broken] if broken else [])}
+    ends = {asyncio.create_task(disconnected(receive)), *([broken] if broken else [])}
     may_hear: set[UUID] = set()
     await _send_event(send, b"event: ready\ndata: {}\n\n")
     try:
@@ -117,11 +104,6 @@ async def _listen(layer: Any, channel: str, ear: Ear) -> None:
         log.debug("Grants are no longer heard: %s", error)
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _hears(request: Request, grant: Grant, may_hear: set[UUID]) -> bool:
     """Whether this grant is for the one who listens; runs that were looked up are kept in `may_hear`."""
     if grant.flow_run not in may_hear:
@@ -138,48 +120,11 @@ def _may_hear(request: Request, grant: Grant) -> bool:
     return request.user.is_superuser or grant.team in request.user.team_ids
 
 
-def authenticated(scope: Message) -> Request:
-    """Return the request with its user (one query). Raises APIException for nobody, and where the host is not ours."""
-    plain = ASGIRequest(scope, io.BytesIO())
-    request = Request(plain, authenticators=[RunTokenAuthentication(), TokenAuthentication()])
-    request.scope = scope
-    try:
-        plain.get_host()
-        if not request.user.is_authenticated:
-            raise exceptions.NotAuthenticated
-    except DisallowedHost:
-        raise exceptions.ParseError("ORCHESTRATOR_ALLOWED_HOSTS does not name this host.") from None
-    except (OperationalError, InterfaceError) as error:
-        log.error("The database cannot be used: %s", error)
-        raise Busy from None
-    return request
-
-
 def _listener(request: Request) -> UUID:
     try:
         return UUID(request.query_params.get("listener", ""))
     except ValueError:
         raise exceptions.ValidationError({"listener": ["Write the id under which the slots were asked for."]}) from None
-
-
-async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function that asks the database."""
-    # Not the one thread that Django's asynchronous code shares: streams would wait for each other.
-    return await sync_to_async(_with_its_connection, thread_sensitive=False)(function, *arguments)
-
-
-def _with_its_connection(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function and let the database go: streams ask seldom, and many of them would keep a connection each."""
-    try:
-        return function(*arguments)
-    finally:
-        connection.close()
-
-
-async def start(send: Send, status: int, kind: str) -> None:
-    """Begin an answer that nobody may keep or hold back."""
-    headers = [(b"content-type", kind.encode()), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 async def _send_event(send: Send, event: bytes) -> None:

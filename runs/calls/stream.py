@@ -7,7 +7,6 @@ flow's process takes what comes from here for what its task runs are.
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections import Counter
@@ -21,7 +20,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 from rest_framework import exceptions
 
-from orchestrator.problems import Busy, problem_response
+from orchestrator.problems import Busy
 from orchestrator.sdk.runners.call_wire import ENTRY
 from orchestrator.telling import has_broker
 from runs.api.access import RUNS_ONLY
@@ -31,7 +30,7 @@ from runs.calls.keys import LINE, RunKeys
 from runs.calls.sending import end
 from runs.calls.signing import Forged, check_said, said_by
 from runs.models import Attempt, Worker
-from runs.slot_stream import Message, Receive, Send, authenticated, in_thread, start
+from runs.streams import Message, Receive, Send, authenticated, disconnected, in_thread, refuse, start
 
 PATH: Final = "/api/calls/stream/"
 BLOCK_MS: Final = 2_000  #: how long it is waited for an entry; then it says that it is still there
@@ -64,10 +63,7 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
             await start(send, 200, "application/octet-stream")
             await reader.serve(scope, receive, send)
     except exceptions.APIException as error:
-        response = problem_response(error, {})
-        assert response is not None
-        await start(send, response.status_code, "application/json")
-        await send({"type": "http.response.body", "body": json.dumps(response.data).encode()})
+        await refuse(send, error)
     except OSError:  # the process went away
         pass
 
@@ -99,7 +95,7 @@ class _Reader:
 
     async def serve(self, scope: Message, receive: Receive, send: Send) -> None:
         """Send entries until the process goes away, its token ends or the broker fails."""
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(disconnected(receive))
         client = redis.asyncio.Redis.from_url(keys.address(), socket_connect_timeout=2.0)
         try:
             while not gone.done():
@@ -184,8 +180,3 @@ async def _end_with_its_run(scope: Message, names: RunKeys) -> None:
             return
         except exceptions.APIException:
             continue
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

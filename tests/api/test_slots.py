@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.states import StateType
-from runs import grants, limits_file, slot_stream, tag_limits
+from runs import grants, limits_file, slot_stream, streams, tag_limits
 from runs.authentication import run_token
 from runs.models import Attempt, ConcurrencyLimit, FlowRun, Slot
 from teams.models import ApiToken, Team, User
@@ -215,7 +215,7 @@ def test_a_grant_is_heard_on_the_stream(
         stream = Stream(token, listener)
         assert await stream.start() == 200
         heard = [await stream.next()]
-        await slot_stream.in_thread(api.delete, f"/api/slots/{first}/")
+        await streams.in_thread(api.delete, f"/api/slots/{first}/")
         heard.append(await stream.next())
         await stream.leave()
         return heard
@@ -270,7 +270,7 @@ def test_a_stream_ends_with_its_token(run: FlowRun, monkeypatch: pytest.MonkeyPa
         stream = Stream(run_token(attempt), str(uuid7()))
         await stream.start()
         heard = [await stream.next(), await stream.next()]
-        await slot_stream.in_thread(crash)
+        await streams.in_thread(crash)
         while heard[-1]:
             heard.append(await stream.next())
         return heard
