@@ -58,7 +58,7 @@ def test_the_site_is_probed_by_an_address_and_a_name_that_it_answers_to(client: 
 def test_a_worker_may_do_in_the_cluster_what_it_does_and_nothing_more(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.sdk.infrastructure.kubernetes._QUIET_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.sdk.infrastructure.pod_beginning._QUIET_SECONDS", 0.1)
     first = Attempt(cluster, WAITS)
     end = first.begin()
     first.kind.stop(1.0)

@@ -14,12 +14,14 @@ import pytest
 from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.ids import uuid7
 from orchestrator.sdk.infrastructure import cluster as api
-from orchestrator.sdk.infrastructure import kubernetes
+from orchestrator.sdk.infrastructure import pod_beginning
 from orchestrator.sdk.infrastructure.base import Ended, InfrastructureError, Launch, Unreachable
 from orchestrator.sdk.infrastructure.cluster import ClusterProblem, read_kubeconfig
 from orchestrator.sdk.infrastructure.container_engine import name_of
-from orchestrator.sdk.infrastructure.kubernetes import Kubernetes, KubernetesSettings
+from orchestrator.sdk.infrastructure.kubernetes import Kubernetes
+from orchestrator.sdk.infrastructure.kubernetes_settings import KubernetesSettings
 from orchestrator.sdk.infrastructure.manifests import TOKEN
+from orchestrator.sdk.infrastructure.pod_beginning import PodBeginning
 from tests.infrastructure.cluster import Certificates, FakeCluster, fake_cluster
 
 WAIT_SECONDS = 30.0
@@ -195,12 +197,9 @@ def test_a_cluster_that_goes_away_while_the_job_is_made_ends_nothing(
     assert names(cluster, "jobs") == [attempt.job]
 
 
-def test_a_pod_that_waits_for_its_own_secret_is_not_told_of(
-    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kubernetes, "_QUIET_SECONDS", -1.0)
+def test_a_pod_that_waits_for_its_own_secret_is_not_told_of(cluster: FakeCluster) -> None:
     attempt = Attempt(cluster, WAITS)
-    beginning = kubernetes._Beginning(attempt.kind, attempt.kind._cluster(), attempt.launch)
+    beginning = PodBeginning(attempt.launch, 60, lambda: "")
     for name in (attempt.job, "other"):
         held = {"reason": "CreateContainerConfigError", "message": f'secret "{name}" not found'}
         status = {"containerStatuses": [{"name": "run", "state": {"waiting": held}}]}
@@ -282,7 +281,7 @@ def test_an_image_that_cannot_be_pulled_is_told_in_the_cluster_s_words(cluster: 
 def test_a_job_that_gets_no_pod_says_what_its_controller_said(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubernetes, "_QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(pod_beginning, "_QUIET_SECONDS", 0.1)
     cluster.no_pods = "Error creating: pods is forbidden: exceeded quota: batch"
     attempt = Attempt(cluster, WAITS, start_timeout_seconds=1)
     ended = attempt.execute()

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from orchestrator.sdk.infrastructure import manifests
-from orchestrator.sdk.infrastructure.kubernetes import Kubernetes, KubernetesSettings
+from orchestrator.sdk.infrastructure.kubernetes import Kubernetes
+from orchestrator.sdk.infrastructure.kubernetes_settings import KubernetesSettings
 from orchestrator.sdk.infrastructure.manifests import TOKEN, ManifestError
 
 RUN = "0197a1b2-0000-7000-8000-000000000001"

@@ -12,9 +12,7 @@ import math
 import threading
 import time
 from contextlib import suppress
-from typing import Annotated, Any, Final
-
-import msgspec
+from typing import Any, Final
 
 from orchestrator.sdk.causes import Cause
 from orchestrator.sdk.home import ECHO_VARIABLE
@@ -28,96 +26,17 @@ from orchestrator.sdk.infrastructure.cluster import (
     read_kubeconfig,
 )
 from orchestrator.sdk.infrastructure.container_engine import ATTEMPT_LABEL, RUN_LABEL, name_of
+from orchestrator.sdk.infrastructure.kubernetes_settings import KubernetesSettings
+from orchestrator.sdk.infrastructure.pod_beginning import PodBeginning
 from orchestrator.sdk.infrastructure.pod_watch import PodWatch
 from orchestrator.sdk.infrastructure.printed import MAX_LINE_BYTES, Printed
-from orchestrator.sdk.infrastructure.settings import about
 
 _CONFLICT: Final = 409
 _NOT_FOUND: Final = 404
-_QUANTITY: Final = r"^([0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?)?$"
-_NAME: Final = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
 _LAST_LINES_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _GONE_SECONDS: Final = 5.0  # for a node to end a pod, beyond its grace
-_QUIET_SECONDS: Final = 5.0  # without a pod, before its Job's events are asked why
 _AWAY: Final = "The cluster cannot be asked: {}. The run goes on; it is asked again."
-
-
-class KubernetesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run's Job is made of."""
-
-    image: Annotated[
-        str,
-        about("Image", "It has Python, orchestrator-flows and what your flows import. Without one: the manifest's.",
-              max_length=500, pattern=r"^([a-zA-Z0-9][^\s]*)?$", example="registry.internal/etl:7"),
-    ] = ""  # fmt: skip
-    namespace: Annotated[
-        str, about("Namespace", "Where the Job is made.", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-    ] = "default"
-    service_account: Annotated[
-        str, about("Service account", "Whose rights in the cluster the run has; without one, none.", pattern=_NAME)
-    ] = ""
-    image_pull_secrets: Annotated[
-        list[str], about("Image pull secrets", "Secrets of the namespace for the image's registry, one a line.")
-    ] = []
-    environment: Annotated[
-        dict[str, str], about("Environment", "Variables that its code finds, one NAME=value a line.", example="TZ=UTC")
-    ] = {}
-    cpu_request: Annotated[
-        str, about("Processors, request", "What a node must have free: 0.5 or 500m.", opened=True, pattern=_QUANTITY)
-    ] = ""
-    cpu_limit: Annotated[
-        str, about("Processors, limit", "What it may use at most.", opened=True, pattern=_QUANTITY)
-    ] = ""
-    memory_request: Annotated[
-        str, about("Memory, request", "What a node must have free: 512Mi or 2Gi.", opened=True, pattern=_QUANTITY)
-    ] = ""
-    memory_limit: Annotated[
-        str, about("Memory, limit", "The kernel kills what goes beyond.", opened=True, pattern=_QUANTITY)
-    ] = ""
-    node_selector: Annotated[
-        dict[str, str], about("Node selector", "Labels that its node has to have, one NAME=value a line.")
-    ] = {}
-    tolerations: Annotated[
-        list[dict[str, Any]],
-        about("Tolerations", "Taints of nodes that it stands, as a list in JSON.",
-              example='[{"key": "spot", "operator": "Exists"}]'),
-    ] = []  # fmt: skip
-    start_timeout_seconds: Annotated[
-        int,
-        about("Time to begin", "How long a pod may wait for a node and for its image before its run is given up.",
-              ge=5, le=604_800, unit="seconds", opened=True),
-    ] = 600  # fmt: skip
-    keep_finished_seconds: Annotated[
-        int,
-        about("Keep finished Jobs", "How long the cluster keeps a Job that has ended; 0: it is deleted at once.",
-              ge=0, le=31_536_000, unit="seconds"),
-    ] = 3600  # fmt: skip
-    python: Annotated[
-        str,
-        about("Python", "The interpreter in the image that has orchestrator-flows.", example="/opt/venv/bin/python"),
-    ] = "python"
-    manifest: Annotated[
-        dict[str, Any],
-        about(
-            "Manifest", "A whole Job in JSON to begin with; the fields above are set in it where they say something."
-        ),
-    ] = {}
-    patches: Annotated[
-        list[dict[str, Any]],
-        about("Patches", "JSON Patch operations (RFC 6902) on the manifest, as a list in JSON.",
-              example='[{"op": "add", "path": "/spec/template/spec/priorityClassName", "value": "batch"}]'),
-    ] = []  # fmt: skip
-    kubeconfig: Annotated[
-        str,
-        about("Kubeconfig", "The block with the cluster's address and credentials. Without one, the worker's own"
-              " service account, where it runs in the cluster.", block="kubeconfig"),
-    ] = ""  # fmt: skip
-    api_url: Annotated[
-        str,
-        about("API address", "The server's address as seen from the pod. Without it, the worker's own.",
-              pattern=r"^(https?://\S+)?$", example="http://orchestrator-web.orchestrator:4200"),
-    ] = ""  # fmt: skip
 
 
 class Kubernetes(Infrastructure[KubernetesSettings]):
@@ -349,7 +268,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
 
     def _follow(self, cluster: Cluster, launch: Launch) -> Ended:
         """Follow the pod to its end, and pass on what it prints."""
-        begins = _Beginning(self, cluster, launch)
+        begins = PodBeginning(launch, self.settings.start_timeout_seconds, lambda: self._why_no_pod(cluster))
         reader: threading.Thread | None = None
         trouble = ""
         for seen in PodWatch(cluster, self.settings.namespace, f"job-name={self._name}", begins.patience).looks():
@@ -405,7 +324,7 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
         message = f"{ended.message}; it last said: {self._printed.last[:300]}"
         return Ended(ended.exit_code, ended.signal, message, ended.cause)
 
-    def why_no_pod(self, cluster: Cluster) -> Ended | str:
+    def _why_no_pod(self, cluster: Cluster) -> Ended | str:
         """Return why a Job has no pod: its end where it has ended or is gone, else the cluster's last word on it."""
         try:
             job = cluster.call("GET", f"{self._jobs}/{self._name}")
@@ -425,61 +344,6 @@ class Kubernetes(Infrastructure[KubernetesSettings]):
 
     def _said(self, problem: Exception) -> str:
         return f"{problem} (block {self.block!r})" if self.block else str(problem)
-
-
-class _Beginning:
-    """Judges a pod that has not begun: says what it waits for, and gives it up in time."""
-
-    def __init__(self, kind: Kubernetes, cluster: Cluster, launch: Launch) -> None:
-        self._kind = kind
-        self._cluster = cluster
-        self._launch = launch
-        self._deadline: float | None = time.monotonic() + kind.settings.start_timeout_seconds
-        self._quiet_until = time.monotonic() + _QUIET_SECONDS
-        self._told = ""
-
-    def patience(self) -> float:
-        """In how many seconds to look again at the latest."""
-        if self._deadline is None:
-            return math.inf
-        now = time.monotonic()
-        return max(0.0, min(self._deadline, max(self._quiet_until, now + 1.0)) - now)
-
-    def judge(self, pod: Any) -> Ended | None:
-        """Return the end of one that never begins; None otherwise."""
-        if self._deadline is None:
-            return None
-        if pod is not None and pods.begun(pod):
-            self._deadline = None
-            return None
-        waiting = self._without_pod() if pod is None else pods.waiting(pod)
-        if isinstance(waiting, Ended):
-            return waiting
-        is_told = waiting is None or waiting.message == self._told or self._is_of_secret(waiting)
-        if waiting is not None and not is_told:
-            self._told = waiting.message
-            self._launch.tell(f"Waiting: {waiting.message}")
-        is_late = time.monotonic() >= self._deadline
-        if not is_late and not (waiting and waiting.is_hopeless):
-            return None
-        seconds = self._kind.settings.start_timeout_seconds
-        after = f" (it had not begun after {seconds} s)" if is_late else ""
-        if waiting is None:
-            return Ended(message=f"its pod did not begin{after}", cause=Cause.EXIT)
-        return Ended(message=f"{waiting.message}{after}", cause=waiting.cause)
-
-    def _is_of_secret(self, waiting: pods.Waiting) -> bool:
-        """Whether it waits for its Secret, which can be made only when its Job is there: a node looks again."""
-        name = name_of(self._launch.run, self._launch.attempt)
-        return waiting.message.startswith("CreateContainerConfigError") and f'"{name}"' in waiting.message
-
-    def _without_pod(self) -> pods.Waiting | Ended | None:
-        if time.monotonic() < self._quiet_until:
-            return None
-        found = self._kind.why_no_pod(self._cluster)
-        if isinstance(found, Ended):
-            return found
-        return pods.Waiting(found, Cause.EXIT) if found else None
 
 
 def _attempt(found: Any) -> int:
