@@ -5,21 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.infrastructure.cluster import FakeCluster, fake_cluster
-from tests.infrastructure.engine import NoEngine, PodmanEngine, podman_engine
+from tests.infrastructure.engine import PodmanEngine, engine_or_skip
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[PodmanEngine]:
-    """A real container engine; without one its tests are skipped, and say what is missing."""
-    running = podman_engine()
-    try:
-        engine = running.__enter__()
-    except NoEngine as error:
-        pytest.skip(f"no container engine: {error}")
-    try:
+    """A real container engine."""
+    with engine_or_skip() as engine:
         yield engine
-    finally:
-        running.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 IMAGE = "localhost/orchestrator-test:1"
 START_SECONDS = 20.0
@@ -148,3 +150,14 @@ def _root() -> bytes:
             entry.type, entry.linkname = tarfile.SYMTYPE, f"usr/{link}"
             archive.addfile(entry)
     return buffer.getvalue()
+
+
+@contextmanager
+def engine_or_skip() -> Iterator[PodmanEngine]:
+    """Run an engine; where there can be none, what needs it is skipped, and says what is missing."""
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(podman_engine())
+        except NoEngine as error:
+            pytest.skip(f"no container engine: {error}")
+        yield engine

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infrastructure.engine import IMAGE, NoEngine, PodmanEngine, podman_engine, python, volumes
+from tests.infrastructure.engine import IMAGE, PodmanEngine, engine_or_skip, python, volumes
 from tests.server.running import FLOWS, RunningServer, running_server, until, write_once
 
 SLOW = 60
@@ -22,15 +22,8 @@ def tells(path: str):
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[PodmanEngine]:
-    running = podman_engine()
-    try:
-        engine = running.__enter__()
-    except NoEngine as error:
-        pytest.skip(f"no container engine: {error}")
-    try:
+    with engine_or_skip() as engine:
         yield engine
-    finally:
-        running.__exit__(None, None, None)
 
 
 def shared(server: RunningServer) -> Path:
