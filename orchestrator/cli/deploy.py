@@ -98,20 +98,21 @@ def deploy(
       orchestrator deploy etl.py:etl --name small --param limit=10
       orchestrator deploy --all
     """
+    _check_usage(every, bool(entrypoint or name), bool(entrypoint and name), prune or dry_run or yes, spec)
     if every:
-        if entrypoint or name:
-            raise click.UsageError("--all deploys what orchestrator.toml declares: leave FILE.py:FLOW and --name out.")
         deploy_all(team=team, prune=prune, yes=yes, dry_run=dry_run, as_json=as_json)
         return
-    if not entrypoint or not name:
-        raise click.UsageError("Say which flow, and what the deployment is called: FILE.py:FLOW --name NAME; or --all.")
-    if prune or dry_run or yes:
-        raise click.UsageError("--prune, --dry-run and --yes go with --all.")
-    if spec and "kind" not in spec:
-        raise click.UsageError("Say when: --weekly, --cron, --interval or --rrule; the rest needs one of them.")
+    assert entrypoint  # or the usage is wrong
     root = root_of(source_text, entrypoint)
     found = inspect_flow(entrypoint, root)
     parameters = read_parameters(param, params, found["parameter_schema"])
+    optional = {
+        "queue": queue or None,
+        "infrastructure": infrastructure,
+        "isolation": isolation or None,
+        "task_runner": task_runner,
+        "crash_retries": crash_retries,
+    }
     api = connect()
     declaration = {
         "flow": found["flow"],
@@ -123,11 +124,7 @@ def deploy(
         "parameter_schema": found["parameter_schema"],
         "tags": list(tags),
         "paused": paused,
-        **({"queue": queue} if queue else {}),
-        **({"infrastructure": infrastructure} if infrastructure is not None else {}),
-        **({"isolation": isolation} if isolation else {}),
-        **({"task_runner": task_runner} if task_runner is not None else {}),
-        **({"crash_retries": crash_retries} if crash_retries is not None else {}),
+        **{field: said for field, said in optional.items() if said is not None},
         **time_limits_of(**time_limits),
         **({"schedules": [complete(spec)]} if spec else {}),
     }
@@ -138,6 +135,20 @@ def deploy(
         emit_json(deployment)
     else:
         _report(api, deployment)
+
+
+def _check_usage(every: bool, names_any: bool, names_both: bool, of_all: bool, spec: dict[str, Any]) -> None:
+    """Raise UsageError for options that do not go together."""
+    if every and names_any:
+        raise click.UsageError("--all deploys what orchestrator.toml declares: leave FILE.py:FLOW and --name out.")
+    if every:
+        return
+    if not names_both:
+        raise click.UsageError("Say which flow, and what the deployment is called: FILE.py:FLOW --name NAME; or --all.")
+    if of_all:
+        raise click.UsageError("--prune, --dry-run and --yes go with --all.")
+    if spec and "kind" not in spec:
+        raise click.UsageError("Say when: --weekly, --cron, --interval or --rrule; the rest needs one of them.")
 
 
 def _report(api: Api, deployment: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 
 from flows import time_limits
@@ -96,57 +96,60 @@ def _source(request: HttpRequest, deployment: Deployment) -> FlowRun | None:
     return FlowRun.objects.visible_to(request.user).filter(id=id, deployment=deployment).first() if id else None
 
 
+_SHOWN = ("description", "tags", "queue", "infrastructure", "task_runner", "crash_retries", "limit", "collision")
+
+
 @login_required
 def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
     """Change what people set of it: words, tags, queue, limit, infrastructure, time limits, parameters and the like."""
     deployment = deployment_of(request.user, deployment_id)
-    schema = deployment.parameter_schema
-    offered = {
+    if request.method != "POST":
+        return render(request, "flows/deployment_edit.html", {**_offered(deployment), **_as_it_is(deployment)})
+    filled = read(deployment.parameter_schema, request.POST, partial=True)
+    errors: Errors = filled.errors or _saved(request, deployment, filled.values)
+    if errors:
+        context = {**_offered(deployment), **_as_typed(deployment, request.POST, errors, filled.errors)}
+        return render(request, "flows/deployment_edit.html", context, status=422)
+    messages.success(request, "Saved.")
+    return redirect("deployment", deployment.id)
+
+
+def _saved(request: HttpRequest, deployment: Deployment, parameters: dict[str, Any]) -> Errors:
+    """Change a deployment as the form says; return what is wrong with that, where nothing was changed."""
+    typed = request.POST
+    try:
+        with saving(request, deployment):
+            actions.update_deployment(
+                deployment,
+                user=request.user,
+                description=typed.get("description", "").replace("\r\n", "\n"),
+                tags=typed.get("tags", "").split(","),
+                queue=typed.get("queue", ""),
+                **read_infrastructure(deployment, typed),
+                task_runner=read_runner(typed, deployment.task_runner),
+                crash_retries=_number(typed.get("crash_retries", str(deployment.crash_retries))),
+                limit=read_whole(typed.get("limit", str(deployment.limit or "")), "limit"),
+                collision=typed.get("collision", deployment.collision),
+                **read_time_limits(typed),
+                parameters=parameters,
+            )
+    except ValidationError as error:
+        return messages_of(error)
+    return {}
+
+
+def _offered(deployment: Deployment) -> dict[str, Any]:
+    return {
         "deployment": deployment,
         "queues": WorkQueue.objects.filter(team=deployment.team).order_by("name"),
         "infrastructures": infrastructure_choices(deployment),
         "collisions": Collision.choices,
         "in_worker_risk": InWorker.risk,
     }
-    if request.method == "POST":
-        filled = read(schema, request.POST, partial=True)
-        errors: Errors = filled.errors
-        if not errors:
-            try:
-                with saving(request, deployment):
-                    actions.update_deployment(
-                        deployment,
-                        user=request.user,
-                        description=request.POST.get("description", "").replace("\r\n", "\n"),
-                        tags=request.POST.get("tags", "").split(","),
-                        queue=request.POST.get("queue", ""),
-                        **read_infrastructure(deployment, request.POST),
-                        task_runner=read_runner(request.POST, deployment.task_runner),
-                        crash_retries=_number(request.POST.get("crash_retries", str(deployment.crash_retries))),
-                        limit=read_whole(request.POST.get("limit", str(deployment.limit or "")), "limit"),
-                        collision=request.POST.get("collision", deployment.collision),
-                        **read_time_limits(request.POST),
-                        parameters=filled.values,
-                    )
-            except ValidationError as error:
-                errors = messages_of(error)
-            else:
-                messages.success(request, "Saved.")
-                return redirect("deployment", deployment.id)
-        named = {"description", "tags", "queue", "infrastructure", "task_runner", "crash_retries", "limit", "collision"}
-        context = {
-            **offered,
-            "shown": {name: request.POST.get(name, "") for name in named},
-            "wrong": {name: errors.get(name, []) for name in named},
-            "fields": fields_of(schema, {}, request.POST, _parameter_errors(errors) or filled.errors, partial=True),
-            "time_limits": time_limit_fields(deployment, request.POST, errors),
-            "runner": runner_field(read_runner(request.POST, deployment.task_runner)),
-            "overrides": override_fields(deployment, request.POST, errors),
-            "errors": _general(errors, named | set(time_limits.DEFAULTS) | set(filled.errors)),
-        }
-        return render(request, "flows/deployment_edit.html", context, status=422)
-    context = {
-        **offered,
+
+
+def _as_it_is(deployment: Deployment) -> dict[str, Any]:
+    return {
         "shown": {
             "description": deployment.description,
             "tags": ", ".join(deployment.tags),
@@ -159,9 +162,22 @@ def edit(request: HttpRequest, deployment_id: UUID) -> HttpResponse:
         "time_limits": time_limit_fields(deployment),
         "runner": runner_field(deployment.task_runner),
         "overrides": override_fields(deployment),
-        "fields": fields_of(schema, deployment.parameters, partial=True),
+        "fields": fields_of(deployment.parameter_schema, deployment.parameters, partial=True),
     }
-    return render(request, "flows/deployment_edit.html", context)
+
+
+def _as_typed(deployment: Deployment, typed: QueryDict, errors: Errors, of_parameters: Errors) -> dict[str, Any]:
+    """What was typed, with what is wrong beside it."""
+    wrong = _parameter_errors(errors) or of_parameters
+    return {
+        "shown": {name: typed.get(name, "") for name in _SHOWN},
+        "wrong": {name: errors.get(name, []) for name in _SHOWN},
+        "fields": fields_of(deployment.parameter_schema, {}, typed, wrong, partial=True),
+        "time_limits": time_limit_fields(deployment, typed, errors),
+        "runner": runner_field(read_runner(typed, deployment.task_runner)),
+        "overrides": override_fields(deployment, typed, errors),
+        "errors": _general(errors, {*_SHOWN, *time_limits.DEFAULTS, *of_parameters}),
+    }
 
 
 def _number(text: str) -> int | None:
