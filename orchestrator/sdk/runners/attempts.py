@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import time
 from contextvars import ContextVar, copy_context
 from typing import Any
 
@@ -249,9 +250,7 @@ class RemoteJournal(journal.Journal):
 
 
 def _now_us() -> int:
-    from time import time_ns
-
-    return time_ns() // 1000
+    return time.time_ns() // 1000
 
 
 _journal: RemoteJournal | None = None

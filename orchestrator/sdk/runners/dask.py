@@ -8,7 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from orchestrator.sdk.exceptions import RunnerError
+from orchestrator.sdk import capture
+from orchestrator.sdk.effects import Outcome
+from orchestrator.sdk.exceptions import CrashedRun, RunnerError
 from orchestrator.sdk.runners.calls import Message, RemoteCall
 from orchestrator.sdk.runners.remote import GENERAL_RESOURCES, RemoteTaskRunner, needs, root_cause
 from orchestrator.sdk.runners.transfer import pack
@@ -86,7 +88,7 @@ class DaskTaskRunner(RemoteTaskRunner):
         """Submit a call to the cluster."""
         import dask  # loaded already
 
-        from orchestrator.sdk.runners.dask_side import execute_in_worker
+        from orchestrator.sdk.runners.dask_side import execute_in_worker  # imports distributed
 
         assert isinstance(call, DaskCall)
         with self._lock:
@@ -143,7 +145,7 @@ class DaskTaskRunner(RemoteTaskRunner):
         self._say_dashboard(run)
 
     def _new_client(self) -> Any:
-        import dask.config
+        import dask.config  # an extra, and 0.4 s with distributed
         from distributed import Client, LocalCluster
 
         from orchestrator.sdk.runners.dask_side import LoseOnce
@@ -170,15 +172,13 @@ class DaskTaskRunner(RemoteTaskRunner):
 
     def _say_dashboard(self, run: TaskRun) -> None:
         """Record the address of the cluster's dashboard with the flow run."""
-        from orchestrator.sdk import capture
-
         link = (self._cluster or self._client).dashboard_link
         if link and run.flow_run is not None:
             capture.record_log(run.flow_run, 20, "orchestrator.engine", f"Dask dashboard: {link}")
 
     def _bound(self, future: Any) -> Any:
         """Return a Dask future as this runner's client knows it, whoever made it."""
-        from distributed import Future
+        from distributed import Future  # loaded already
 
         return Future(future.key, client=self._client)
 
@@ -213,7 +213,7 @@ class DaskTaskRunner(RemoteTaskRunner):
                 self._calls.pop(call.id, None)
 
     def _fail(self, call: DaskCall, future: Any) -> None:
-        from distributed import KilledWorker
+        from distributed import KilledWorker  # loaded already
 
         error = future.exception() if future.status == "error" else None
         if isinstance(error, KilledWorker):
@@ -237,7 +237,7 @@ class DaskTaskRunner(RemoteTaskRunner):
 
     def ask_to_end(self, call: DaskCall) -> bool:
         """Cancel what has begun on a worker, as far as its code can be reached. Returns whether that was possible."""
-        from orchestrator.sdk.runners.dask_side import cancel
+        from orchestrator.sdk.runners.dask_side import cancel  # imports distributed
 
         client = self._client
         if client is None:
@@ -274,9 +274,6 @@ class DaskCall(RemoteCall):
 
 
 def _crashed(message: str) -> Any:
-    from orchestrator.sdk.effects import Outcome
-    from orchestrator.sdk.exceptions import CrashedRun
-
     return (Outcome(error=CrashedRun(message), crashed=True),)
 
 

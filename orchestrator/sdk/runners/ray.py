@@ -111,7 +111,7 @@ class RayTaskRunner(RemoteTaskRunner):
                 where = f"at {address}" if address else "of its own"
                 reason = summary(root_cause(error)).rstrip(".")
                 raise RunnerError(f"The flow's Ray {where} cannot be used: {reason}.") from error
-            from orchestrator.sdk.runners.ray_side import execute_in_ray
+            from orchestrator.sdk.runners.ray_side import execute_in_ray  # imports ray
 
             self._function = ray.remote(execute_in_ray)
             self._ray = ray

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from orchestrator.sdk.effects import Outcome
-from orchestrator.sdk.exceptions import CrashedRun
+from orchestrator.sdk.exceptions import CrashedRun, RunnerError
 from orchestrator.sdk.runners.base import Job, TaskRunner
 from orchestrator.sdk.runners.calls import MAX_LOSSES, RemoteCall
 from orchestrator.sdk.runners.threads import ThreadPoolTaskRunner
@@ -87,8 +87,6 @@ def root_cause(error: BaseException) -> BaseException:
 
 def needs(package: str, runner: str, load: Callable[[], Any]) -> Any:
     """Return what `load` returns, with words for who has not installed the package."""
-    from orchestrator.sdk.exceptions import RunnerError
-
     try:
         return load()
     except ImportError as error:
