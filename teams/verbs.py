@@ -88,7 +88,7 @@ def _record(user: Any, name: str, row: Model, called: str, before: dict[str, Any
     elif type(made) is not type(row) or made.pk != row.pk:
         audit.record(user, name, made)
     elif (changes := audit.differences(before, snapshot(made))) or always:
-        audit.record(user, name, made, {field: _shown(field, pair) for field, pair in changes.items()})
+        audit.record(user, name, made, dict(_shown(made, field, pair) for field, pair in changes.items()))
 
 
 def _is_about(name: str, row: Model, made: Model) -> bool:
@@ -97,5 +97,13 @@ def _is_about(name: str, row: Model, made: Model) -> bool:
     return isinstance(row, Team) or type(made) is type(row) or about == made._meta.model_name
 
 
-def _shown(field: str, pair: tuple[Any, Any]) -> tuple[Any, Any]:
-    return (audit.SECRET, audit.SECRET) if field in SECRETS else pair
+def _shown(row: Model, attribute: str, pair: tuple[Any, Any]) -> tuple[str, tuple[Any, Any]]:
+    """Return a field and what it was and is, as people know it: other rows by their names (a query for each such)."""
+    if attribute in SECRETS:
+        return attribute, (audit.SECRET, audit.SECRET)
+    field = next(one for one in row._meta.concrete_fields if one.attname == attribute)
+    if field.related_model is None:
+        return attribute, pair
+    named = field.related_model._default_manager.in_bulk([key for key in pair if key is not None])
+    before, after = (str(named.get(key, key)) if key is not None else None for key in pair)
+    return field.name, (before, after)

@@ -79,6 +79,12 @@ def test_a_change_is_recorded_with_what_was_before_and_after(team: Team, deploym
     assert entries().count() == 1  # nothing changed
 
 
+def test_what_a_change_refers_to_is_recorded_by_name(team: Team, deployment: Deployment) -> None:
+    before = deployment.queue.name
+    actions.update_deployment(deployment, user=member(team, Role.EDITOR), queue="warehouse")
+    assert entries().get(verb="deployment.change").changes == {"queue": [before, "warehouse"]}
+
+
 def test_a_verb_that_calls_others_is_recorded_once(team: Team, deployment: Deployment) -> None:
     actions.pause_deployment(deployment, user=member(team, Role.EDITOR))
     assert [entry.verb for entry in entries()] == ["deployment.pause"]
