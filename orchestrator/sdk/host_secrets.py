@@ -55,9 +55,10 @@ def part(start: Start) -> tuple[Start, int]:
 
 
 def send(connection: socket.socket, message: bytes, fd: int) -> None:
-    """Send a message and a file along with it. Raises OSError when nobody is there."""
+    """Send a message and a file along with it. Raises OSError where the other end has not taken all of it."""
     sent = socket.send_fds(connection, [message], [fd])
-    connection.sendall(memoryview(message)[sent:])
+    if sent < len(message):  # even a send of nothing fails, where the other end has read all of it and left since
+        connection.sendall(memoryview(message)[sent:])
 
 
 class SecretFiles:
