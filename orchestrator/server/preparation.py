@@ -83,6 +83,7 @@ def migrate(say: Callable[[str], None]) -> int:
             if plan:
                 say(f"Setting up the database ({len(plan)} migrations), {describe_database()}")
                 call_command("migrate", interactive=False, verbosity=0)
+            executor.check_replacements()  # a database from before migrations were squashed has them too
         except BaseException as error:
             connection.close()  # Django may leave a transaction open; the session's lock and timeout go with it
             if isinstance(error, OperationalError) and "lock timeout" in str(error):

@@ -1,0 +1,270 @@
+"""What the migrations that it replaces make, in one step: a new database is ready in a third of the time."""
+
+import django.db.models.deletion
+import orchestrator.sdk.ids
+import orchestrator.sdk.states
+from django.conf import settings
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    replaces = [('runs', '0001_initial'), ('runs', '0002_initial'), ('runs', '0003_backfill'), ('runs', '0004_queue_and_deployment_limits'), ('runs', '0005_slots_samples_causes'), ('runs', '0006_crashes_in_a_row'), ('runs', '0007_worker_heard_at'), ('runs', '0008_late_and_deadline_indexes'), ('runs', '0009_indexes_of_lists'), ('runs', '0010_idempotency_keys_alone'), ('runs', '0011_index_of_states_in_a_team'), ('runs', '0013_attempt_source'), ('runs', '0014_outliving_attempts'), ('runs', '0015_worker_calls_key'), ('runs', '0016_attempt_infrastructure'), ('runs', '0017_attempt_executes')]
+
+    initial = True
+
+    dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        ('flows', '0014_deployment_project'),
+        ('teams', '0004_known_addresses'),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='FlowRun',
+            fields=[
+                ('id', models.UUIDField(default=orchestrator.sdk.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='flow_runs', to='teams.team')),
+                ('flow', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='flows.flow')),
+                ('deployment', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='flows.deployment')),
+                ('queue', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='flows.workqueue')),
+                ('schedule', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='flows.schedule')),
+                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='subflow_runs', to='runs.flowrun')),
+                ('rerun_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='reruns', to='runs.flowrun')),
+                ('name', models.CharField(max_length=200)),
+                ('version', models.CharField(blank=True, max_length=200)),
+                ('entrypoint', models.CharField(blank=True, max_length=1000)),
+                ('parameters', models.JSONField(blank=True, default=dict)),
+                ('tags', models.JSONField(blank=True, default=list)),
+                ('trigger', models.CharField(choices=[('script', 'Script'), ('subflow', 'Subflow'), ('schedule', 'Schedule'), ('backfill', 'Backfill'), ('person', 'Person'), ('api', 'Api'), ('rerun', 'Rerun')], default='script', max_length=16)),
+                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
+                ('idempotency_key', models.CharField(blank=True, max_length=200, null=True)),
+                ('priority', models.SmallIntegerField(default=0)),
+                ('state_type', models.CharField(choices=[('SCHEDULED', 'Scheduled'), ('PENDING', 'Pending'), ('RUNNING', 'Running'), ('PAUSED', 'Paused'), ('COMPLETED', 'Completed'), ('FAILED', 'Failed'), ('CRASHED', 'Crashed'), ('CANCELLING', 'Cancelling'), ('CANCELLED', 'Cancelled')], default=orchestrator.sdk.states.StateType['SCHEDULED'], max_length=16)),
+                ('state_name', models.CharField(default='Scheduled', max_length=32)),
+                ('state_message', models.TextField(blank=True)),
+                ('state_time', models.DateTimeField()),
+                ('error', models.JSONField(blank=True, help_text='type, message and traceback of what ended it', null=True)),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='The current attempt, from 1; 0 before the first.')),
+                ('ended_by', models.CharField(blank=True, max_length=8)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('scheduled_for', models.DateTimeField(blank=True, help_text="The schedule's time that this run stands for.", null=True)),
+                ('expected_start', models.DateTimeField(help_text='When it is due; for a script, when it began.')),
+                ('start_time', models.DateTimeField(blank=True, help_text='When its first attempt began.', null=True)),
+                ('end_time', models.DateTimeField(blank=True, null=True)),
+                ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),
+                ('late_at', models.DateTimeField(blank=True, help_text='When it was found not to have begun in time.', null=True)),
+                ('overran_at', models.DateTimeField(blank=True, help_text='When its expected duration was over.', null=True)),
+                ('missed_deadline_at', models.DateTimeField(blank=True, help_text='When its deadline had passed.', null=True)),
+                ('lease_expires_at', models.DateTimeField(blank=True, help_text="By the database's clock.", null=True)),
+                ('infrastructure_overrides', models.JSONField(blank=True, help_text="Values for this run instead of its block's, of fields that the block opens.", null=True)),
+                ('crashes', models.PositiveSmallIntegerField(db_default=0, default=0, help_text='Crashes in a row after which it was run again.')),
+                ('revision', models.PositiveBigIntegerField(default=0, help_text='Raised by each commit that changes the run.')),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('state_type', orchestrator.sdk.states.StateType['SCHEDULED'])), fields=['queue', '-priority', 'expected_start', 'id'], name='flow_run_claim'), models.Index(condition=models.Q(('state_type', orchestrator.sdk.states.StateType['SCHEDULED'])), fields=['expected_start'], name='flow_run_due'), models.Index(condition=models.Q(('late_at', None), ('state_type', orchestrator.sdk.states.StateType['SCHEDULED'])), fields=['expected_start'], name='flow_run_not_late'), models.Index(condition=models.Q(('missed_deadline_at', None), ('state_type__in', ['CANCELLING', 'PAUSED', 'PENDING', 'RUNNING', 'SCHEDULED'])), fields=['expected_start'], name='flow_run_open_until'), models.Index(condition=models.Q(('lease_expires_at__isnull', False)), fields=['lease_expires_at'], name='flow_run_lease'), models.Index(condition=models.Q(('state_type__in', ['CANCELLING', 'PAUSED', 'PENDING', 'RUNNING'])), fields=['queue'], name='flow_run_on_queue'), models.Index(condition=models.Q(('state_type__in', ['CANCELLING', 'PAUSED', 'PENDING', 'RUNNING'])), fields=['deployment'], name='flow_run_of_deployment'), models.Index(fields=['-expected_start', '-id'], name='flow_run_newest'), models.Index(fields=['team', '-expected_start', '-id'], name='flow_run_team'), models.Index(fields=['state_type', '-expected_start', '-id'], name='flow_run_state'), models.Index(fields=['team', 'state_type', '-expected_start', '-id'], name='flow_run_team_state'), models.Index(fields=['flow', '-expected_start', '-id'], name='flow_run_flow'), models.Index(fields=['deployment', '-expected_start', '-id'], name='flow_run_deployment'), models.Index(fields=['queue', '-expected_start', '-id'], name='flow_run_queue'), models.Index(fields=['name', '-expected_start', '-id'], name='flow_run_name')],
+                'constraints': [models.UniqueConstraint(fields=('deployment', 'schedule', 'scheduled_for'), name='flow_run_scheduled_once'), models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('team', 'idempotency_key'), name='flow_run_idempotency')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Worker',
+            fields=[
+                ('id', models.UUIDField(default=orchestrator.sdk.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=200)),
+                ('host', models.CharField(max_length=200)),
+                ('pid', models.PositiveIntegerField()),
+                ('places', models.PositiveIntegerField()),
+                ('started_at', models.DateTimeField()),
+                ('team', models.ForeignKey(blank=True, help_text="Empty: every team's.", null=True, on_delete=django.db.models.deletion.CASCADE, related_name='workers', to='teams.team')),
+                ('queues', models.JSONField(blank=True, db_default=models.Value([], models.JSONField()), default=list, help_text='Ids of the work queues that it serves; empty: every one.')),
+                ('load', models.FloatField(blank=True, help_text="Of its machine: the processors' load over a minute.", null=True)),
+                ('heartbeat_at', models.DateTimeField()),
+                ('heard_at', models.DateTimeField(blank=True, help_text='When a bell that it rang for itself last came back through the broker.', null=True)),
+                ('stopped_at', models.DateTimeField(blank=True, null=True)),
+                ('calls_key', models.CharField(blank=True, db_default='', default='', help_text='Signs what task runs on Celery say.', max_length=64)),
+            ],
+            options={
+                'indexes': [],
+                'constraints': [],
+            },
+        ),
+        migrations.CreateModel(
+            name='Attempt',
+            fields=[
+                ('id', models.UUIDField(default=orchestrator.sdk.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('flow_run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='runs.flowrun')),
+                ('number', models.PositiveIntegerField()),
+                ('worker', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='attempts', to='runs.worker')),
+                ('journal', models.UUIDField(blank=True, help_text='The journal of the process that runs it.', null=True)),
+                ('source', models.JSONField(blank=True, db_default=models.Value({}, models.JSONField()), default=dict, help_text='Which code it runs; empty: a path.')),
+                ('host', models.CharField(blank=True, max_length=200)),
+                ('pid', models.PositiveIntegerField(blank=True, null=True)),
+                ('state_type', models.CharField(choices=[('SCHEDULED', 'Scheduled'), ('PENDING', 'Pending'), ('RUNNING', 'Running'), ('PAUSED', 'Paused'), ('COMPLETED', 'Completed'), ('FAILED', 'Failed'), ('CRASHED', 'Crashed'), ('CANCELLING', 'Cancelling'), ('CANCELLED', 'Cancelled')], default=orchestrator.sdk.states.StateType['PENDING'], max_length=16)),
+                ('state_name', models.CharField(default='Pending', max_length=32)),
+                ('state_message', models.TextField(blank=True)),
+                ('error', models.JSONField(blank=True, null=True)),
+                ('ended_by', models.CharField(blank=True, max_length=8)),
+                ('created_at', models.DateTimeField(help_text='When it was claimed.')),
+                ('start_time', models.DateTimeField(blank=True, null=True)),
+                ('end_time', models.DateTimeField(blank=True, null=True)),
+                ('exit_code', models.IntegerField(blank=True, null=True)),
+                ('signal', models.PositiveSmallIntegerField(default=0)),
+                ('cause', models.CharField(blank=True, choices=[('signal', 'Killed by a signal'), ('out_of_memory', 'Out of memory'), ('exit', 'Its process ended'), ('lost', 'Lost worker or machine'), ('stopped', 'Its worker was stopped'), ('evicted', 'Evicted from its node'), ('unschedulable', 'No node had room for it'), ('image', 'Its image could not be had')], db_default='', default='', help_text='Why it crashed.', max_length=16)),
+                ('peak_memory_bytes', models.PositiveBigIntegerField(blank=True, null=True)),
+                ('cpu_seconds', models.FloatField(blank=True, null=True)),
+                ('outlives_worker', models.CharField(blank=True, choices=[('host', 'Workers on its machine'), ('any', 'Any worker')], help_text='Who may take it over where its worker is gone and it goes on: nobody, workers on its machine, any.', max_length=8, null=True)),
+                ('infrastructure', models.JSONField(blank=True, help_text='The block by which it executes: its name, type, version, and values used.', null=True)),
+                ('executes', models.JSONField(blank=True, help_text='What it was claimed with: entrypoint, directory, source, task runner.', null=True)),
+                ('begun_by', models.UUIDField(blank=True, help_text='The process away from its worker that began it.', null=True)),
+            ],
+            options={
+                'indexes': [models.Index(fields=['journal'], name='attempt_journal'), models.Index(condition=models.Q(('end_time__isnull', True), ('outlives_worker__isnull', False)), fields=['worker'], name='attempt_outlives')],
+                'constraints': [models.UniqueConstraint(fields=('flow_run', 'number'), name='attempt_number_once')],
+            },
+        ),
+        migrations.CreateModel(
+            name='TaskRun',
+            fields=[
+                ('id', models.UUIDField(default=orchestrator.sdk.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('flow_run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='task_runs', to='runs.flowrun')),
+                ('flow_attempt', models.PositiveIntegerField(default=1)),
+                ('task', models.CharField(help_text="The task's name.", max_length=200)),
+                ('key', models.CharField(help_text='By which a task is known across attempts.', max_length=500)),
+                ('index', models.PositiveIntegerField(default=0)),
+                ('name', models.CharField(max_length=200)),
+                ('tags', models.JSONField(blank=True, default=list)),
+                ('inputs', models.JSONField(blank=True, default=dict)),
+                ('max_retries', models.PositiveIntegerField(default=0)),
+                ('state_type', models.CharField(choices=[('SCHEDULED', 'Scheduled'), ('PENDING', 'Pending'), ('RUNNING', 'Running'), ('PAUSED', 'Paused'), ('COMPLETED', 'Completed'), ('FAILED', 'Failed'), ('CRASHED', 'Crashed'), ('CANCELLING', 'Cancelling'), ('CANCELLED', 'Cancelled')], default=orchestrator.sdk.states.StateType['PENDING'], max_length=16)),
+                ('state_name', models.CharField(default='Pending', max_length=32)),
+                ('state_message', models.TextField(blank=True)),
+                ('error', models.JSONField(blank=True, null=True)),
+                ('attempt', models.PositiveIntegerField(default=1)),
+                ('created_at', models.DateTimeField()),
+                ('start_time', models.DateTimeField(blank=True, help_text='When its first attempt began.', null=True)),
+                ('attempt_start_time', models.DateTimeField(blank=True, help_text='When its current attempt began.', null=True)),
+                ('end_time', models.DateTimeField(blank=True, null=True)),
+                ('next_attempt_at', models.DateTimeField(blank=True, null=True)),
+                ('subflow_run', models.UUIDField(blank=True, help_text='The flow run that this task run stands for.', null=True)),
+                ('ended_by', models.CharField(blank=True, max_length=8)),
+            ],
+            options={
+                'indexes': [models.Index(fields=['flow_run', 'id'], name='task_run_timeline'), models.Index(fields=['flow_run', 'state_type'], name='task_run_counts')],
+                'constraints': [],
+            },
+        ),
+        migrations.CreateModel(
+            name='TaskRunAttempt',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('task_run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='earlier_attempts', to='runs.taskrun')),
+                ('number', models.PositiveIntegerField()),
+                ('state_type', models.CharField(choices=[('SCHEDULED', 'Scheduled'), ('PENDING', 'Pending'), ('RUNNING', 'Running'), ('PAUSED', 'Paused'), ('COMPLETED', 'Completed'), ('FAILED', 'Failed'), ('CRASHED', 'Crashed'), ('CANCELLING', 'Cancelling'), ('CANCELLED', 'Cancelled')], max_length=16)),
+                ('state_name', models.CharField(max_length=32)),
+                ('state_message', models.TextField(blank=True)),
+                ('error', models.JSONField(blank=True, null=True)),
+                ('start_time', models.DateTimeField(blank=True, null=True)),
+                ('end_time', models.DateTimeField(blank=True, null=True)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('task_run', 'number'), name='task_run_attempt_number_once')],
+                'indexes': [],
+            },
+        ),
+        migrations.CreateModel(
+            name='Log',
+            fields=[
+                ('id', models.UUIDField(default=orchestrator.sdk.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('flow_run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='logs', to='runs.flowrun')),
+                ('task_run_id', models.UUIDField(blank=True, null=True)),
+                ('attempt', models.PositiveIntegerField(default=1)),
+                ('task_attempt', models.PositiveIntegerField(default=0)),
+                ('time', models.DateTimeField()),
+                ('level', models.PositiveSmallIntegerField(default=20)),
+                ('logger', models.CharField(blank=True, max_length=200)),
+                ('message', models.TextField(blank=True)),
+            ],
+            options={
+                'indexes': [models.Index(fields=['flow_run', 'id'], name='log_of_run')],
+                'constraints': [],
+            },
+        ),
+        migrations.CreateModel(
+            name='Journal',
+            fields=[
+                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ('team', models.ForeignKey(help_text='Whose it is.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='teams.team')),
+                ('sequence', models.PositiveBigIntegerField(default=0, help_text='The number of the last fact that was taken.')),
+                ('clock', models.PositiveBigIntegerField(default=0, help_text='The latest time in it, microseconds since the epoch.')),
+                ('machine', models.CharField(blank=True, max_length=200)),
+                ('host', models.CharField(blank=True, max_length=200)),
+                ('ended', models.BooleanField(default=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+            ],
+            options={
+                'indexes': [],
+                'constraints': [],
+            },
+        ),
+        migrations.CreateModel(
+            name='Pulse',
+            fields=[
+                ('name', models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField(help_text="By the database's clock.")),
+                ('resumes_at', models.DateTimeField(blank=True, help_text='After an outage: nothing is judged before.', null=True)),
+            ],
+            options={
+                'indexes': [],
+                'constraints': [],
+            },
+        ),
+        migrations.CreateModel(
+            name='ResourceSample',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('flow_run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='resource_samples', to='runs.flowrun')),
+                ('attempt', models.PositiveIntegerField(default=1)),
+                ('time', models.DateTimeField()),
+                ('cpu', models.FloatField(help_text='Processors used since the sample before: 1.0 is one of them, whole.')),
+                ('memory_bytes', models.PositiveBigIntegerField(help_text='Resident, of the process and what it started.')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['flow_run', 'id'], name='resource_sample_of_run')],
+                'constraints': [],
+            },
+        ),
+        migrations.CreateModel(
+            name='ConcurrencyLimit',
+            fields=[
+                ('id', models.UUIDField(default=orchestrator.sdk.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='concurrency_limits', to='teams.team')),
+                ('tag', models.CharField(max_length=200)),
+                ('limit', models.PositiveIntegerField(help_text='Task runs at once; 0: none may run.')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('team', 'tag'), name='concurrency_limit_team_tag')],
+                'indexes': [],
+            },
+        ),
+        migrations.CreateModel(
+            name='Slot',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('limit', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='runs.concurrencylimit')),
+                ('flow_run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='runs.flowrun')),
+                ('attempt', models.PositiveIntegerField(default=1, help_text='Of the flow run.')),
+                ('task_run', models.UUIDField(help_text='It need not be recorded yet.')),
+                ('task_name', models.CharField(blank=True, help_text="The task run's name.", max_length=200)),
+                ('listener', models.UUIDField(blank=True, help_text='The process that is told when it is granted.', null=True)),
+                ('asked_at', models.DateTimeField(help_text="By the database's clock.")),
+                ('granted_at', models.DateTimeField(blank=True, help_text='Empty while it waits.', null=True)),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('granted_at__isnull', False)), fields=['limit'], name='slot_held'), models.Index(condition=models.Q(('granted_at__isnull', True)), fields=['limit', 'id'], name='slot_waiting'), models.Index(fields=['task_run'], name='slot_task_run')],
+                'constraints': [models.UniqueConstraint(fields=('limit', 'task_run'), name='slot_once')],
+            },
+        ),
+    ]
