@@ -1,7 +1,7 @@
 """Values of blocks as they are typed: `--memory-mb 512`, `memory_mb=512`."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -21,43 +21,33 @@ def block_type(api: Api, name: str) -> dict[str, Any]:
     return dict(types[name])
 
 
-def read_options(kind: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the values of `--field value` and `--field=value`. Raises click.UsageError."""
-    options = {option_of(field): field for field in kind["fields"]}
-    texts: dict[str, list[str]] = {}
-    left = list(arguments)
-    while left:
-        option, equals, value = left.pop(0).partition("=")
-        field = options.get(option)
-        if field is None:
-            offered = ", ".join(options) or "none"
-            raise click.UsageError(f"A {kind['name']} block has no option {option!r}. Its options: {offered}.")
-        if not equals and field["shape"] == "boolean" and (not left or left[0].startswith("--")):
-            value = "true"
-        elif not equals and not left:
-            raise click.UsageError(f"{option} wants a value.")
-        elif not equals:
-            value = left.pop(0)
-        texts.setdefault(field["name"], []).append(value)
-    return {name: _value(options[option_of({"name": name})], found) for name, found in texts.items()}
+def read_values(kind: dict[str, Any], arguments: Iterable[str]) -> dict[str, Any]:
+    """Return the values of `--field value`, `--field=value` and `field=value`, whichever of them is typed.
 
-
-def read_pairs(kind: dict[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
-    """Return the values of `field=value`; nothing behind the sign takes a field back to its default.
+    An empty value takes a field back to its default.
 
     Raises:
         click.UsageError: There is no such field, or it is not written so.
     """
     fields = {field["name"]: field for field in kind["fields"]}
     texts: dict[str, list[str]] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals:
-            raise click.UsageError(f"{pair!r}: write it as field=value.")
-        if name not in fields:
-            raise click.UsageError(f"A {kind['name']} block has no field {name!r}. It has {', '.join(fields)}.")
-        texts.setdefault(name, []).append(value)
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        name, equals, text = argument.partition("=")
+        if not (equals or name.startswith("--")):
+            raise click.UsageError(f"{argument!r}: write it as --field value, or field=value.")
+        field = fields.get(name.removeprefix("--").strip().replace("-", "_"))
+        if field is None:
+            offered = ", ".join(map(option_of, fields.values())) or "none"
+            raise click.UsageError(f"A {kind['name']} block has no option {name!r}. Its options: {offered}.")
+        if not equals and field["shape"] == "boolean" and (not left or left[0].startswith("--")):
+            text = "true"
+        elif not equals and not left:
+            raise click.UsageError(f"{name} wants a value.")
+        elif not equals:
+            text = left.pop(0)
+        texts.setdefault(field["name"], []).append(text)
     return {name: None if found == [""] else _value(fields[name], found) for name, found in texts.items()}
 
 
@@ -68,7 +58,7 @@ def read_overrides(api: Api, infrastructure: str, pairs: Iterable[str]) -> dict[
             "--infra-override: choose a block with --infrastructure; a plain process opens no field."
         )
     block = find_named(api, "blocks/", "block", infrastructure)
-    return read_pairs(block_type(api, block["type"]), pairs)
+    return read_values(block_type(api, block["type"]), pairs)
 
 
 def option_of(field: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.block_values import block_type, option_of, read_options, read_pairs
+from orchestrator.cli.block_values import block_type, option_of, read_values
 from orchestrator.cli.client import connect
 from orchestrator.cli.groups import SETTINGS
 from orchestrator.cli.names import find_deployment, find_named
@@ -13,6 +13,7 @@ from orchestrator.cli.output import command, emit_json, exact, fields, table, va
 
 PATH = "blocks/"
 NAME = click.argument("name", metavar="NAME")
+SETTINGS_OF_TYPE = click.argument("settings", metavar="[--FIELD VALUE]...", nargs=-1, type=click.UNPROCESSED)
 DESCRIPTION = click.option("--description", metavar="TEXT", help="What it is for.")
 OPEN = click.option(
     "--open",
@@ -84,7 +85,7 @@ def _field_row(field: dict[str, Any]) -> list[str]:
 @block.command(context_settings={"ignore_unknown_options": True})
 @click.argument("type_", metavar="TYPE")
 @NAME
-@click.argument("settings", metavar="[--FIELD VALUE]...", nargs=-1, type=click.UNPROCESSED)
+@SETTINGS_OF_TYPE
 @DESCRIPTION
 @OPEN
 @json_option
@@ -101,7 +102,7 @@ def create(
       orchestrator block create registry-credentials ghcr --registry ghcr.io --username me --password -
     """
     api = connect()
-    body: dict[str, Any] = {"type": type_, "name": name, "values": read_options(block_type(api, type_), settings)}
+    body: dict[str, Any] = {"type": type_, "name": name, "values": read_values(block_type(api, type_), settings)}
     body |= _described(description, opened)
     made = api.post(PATH, body)
     if as_json:
@@ -160,35 +161,35 @@ def inspect(name: str, as_json: bool) -> None:
     )
 
 
-@block.command("set")
+@block.command("set", context_settings={"ignore_unknown_options": True})
 @NAME
-@click.argument("pairs", metavar="[FIELD=VALUE]...", nargs=-1)
+@SETTINGS_OF_TYPE
 @click.option("--name", "new_name", metavar="NEW", help="What it is called.")
 @DESCRIPTION
 @OPEN
 @json_option
 def change(
     name: str,
-    pairs: tuple[str, ...],
+    settings: tuple[str, ...],
     new_name: str | None,
     description: str | None,
     opened: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Change a block: the next runs find it changed. `FIELD=` takes a field back to its default.
+    """Change a block: the next runs find it changed. `--FIELD=` takes a field back to its default.
 
     \b
-      orchestrator block set small memory_mb=1024 cpu_seconds=
+      orchestrator block set small --memory-mb 1024 --cpu-seconds=
       orchestrator block set small --open memory_mb --open environment
     """
     body: dict[str, Any] = {"name": new_name} if new_name else {}
     body |= _described(description, opened)
-    if not body and not pairs:
-        raise click.UsageError("Say what to change: FIELD=VALUE, --name, --description or --open.")
+    if not body and not settings:
+        raise click.UsageError("Say what to change: --FIELD VALUE, --name, --description or --open.")
     api = connect()
     found = find_named(api, PATH, "block", name)
-    if pairs:
-        body["values"] = read_pairs(block_type(api, found["type"]), pairs)
+    if settings:
+        body["values"] = read_values(block_type(api, found["type"]), settings)
     changed = api.patch(f"{PATH}{found['id']}/", body)
     if as_json:
         emit_json(changed)

@@ -15,7 +15,7 @@ def test_a_block_is_made_shown_changed_and_deleted(local: Cli) -> None:
     assert listed["values"] == {"memory_mb": 512, "environment": {"A": "1", "B": "x=y"}}
     assert listed["opened"] == ["memory_mb"]
     assert "512" in local("block", "inspect", "small").stdout
-    changed = local.json("block", "set", "small", "memory_mb=", "cpu-seconds=60", "--description", "For reports")
+    changed = local.json("block", "set", "small", "memory_mb=", "--cpu-seconds", "60", "--description", "For reports")
     assert changed["values"] == {"cpu_seconds": 60, "environment": {"A": "1", "B": "x=y"}}
     assert (changed["description"], changed["version"]) == ("For reports", 2)
     assert "Say --yes" in local("block", "delete", "small", code=2).stderr
@@ -26,6 +26,7 @@ def test_a_block_is_made_shown_changed_and_deleted(local: Cli) -> None:
 def test_what_is_wrong_is_said(local: Cli) -> None:
     assert "There are process" in local("block", "create", "moon", "x", code=2).stderr
     assert "Its options: --memory-mb" in local("block", "create", "process", "x", "--colour", "1", code=2).stderr
+    assert "write it as --field value" in local("block", "create", "process", "x", "lots", code=2).stderr
     assert "wants a value" in local("block", "create", "process", "x", "--user", code=2).stderr
     assert "memory_mb" in local("block", "create", "process", "x", "--memory-mb", "lots", code=1).stderr
     local("block", "create", "process", "x")
