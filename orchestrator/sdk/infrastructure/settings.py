@@ -7,6 +7,7 @@ A field is annotated so:
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -128,7 +129,7 @@ class Field:
         try:
             return msgspec.convert(text, self.type, strict=False)
         except msgspec.ValidationError as error:
-            raise ValueError(_sentence(error)) from None
+            raise ValueError(_complaint(self, error)) from None
 
     def write(self, value: Any) -> str:
         """Return a value as `read` takes it, a list or mapping one entry a line."""
@@ -171,7 +172,7 @@ def check(settings: type[msgspec.Struct], values: Mapping[str, Any]) -> tuple[di
         try:
             checked = msgspec.to_builtins(msgspec.convert(value, field.type))
         except msgspec.ValidationError as error:
-            errors[name] = _sentence(error)
+            errors[name] = _complaint(field, error)
             continue
         if isinstance(checked, str) and len(checked) > MAX_TEXT and field.shape is not Shape.LINES:
             errors[name] = f"At most {MAX_TEXT:,} characters."
@@ -247,6 +248,31 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _sentence(error: msgspec.ValidationError) -> str:
-    """Return what msgspec found, as a sentence."""
-    return f"{str(error).replace(' - at `$`', '')}."
+def _complaint(field: Field, error: msgspec.ValidationError) -> str:
+    """Return what msgspec found, as a sentence for whoever wrote the value."""
+    found = str(error)
+    if bound := _BOUND.search(found):
+        unit = f" {field.unit}" if field.unit else ""
+        return f"At {_BOUNDS[bound[1]]} {float(bound[2]):,.12g}{unit}."
+    if length := _LENGTH.search(found):
+        return f"At most {length[1]} characters."
+    if pattern := _PATTERN.search(found):
+        return f"Write it like {field.example}." if field.example else f"It has to match {pattern[1]}."
+    if field.shape is Shape.CHOICE:
+        return f"One of {', '.join(field.choices)}."
+    return _WANTED.get(field.shape) or f"{found.replace(' - at `$`', '')}."
+
+
+_BOUND: Final = re.compile(r"Expected `(?:int|float)` ([<>]=) (\S+)")
+_BOUNDS: Final = {">=": "least", "<=": "most"}
+_LENGTH: Final = re.compile(r"Expected `str` of length <= (\d+)")
+_PATTERN: Final = re.compile(r"matching regex '(.*)'")
+_WANTED: Final = {
+    Shape.TEXT: "Write text.",
+    Shape.LINES: "Write text.",
+    Shape.INTEGER: "Write a whole number.",
+    Shape.NUMBER: "Write a number.",
+    Shape.BOOLEAN: "Write true or false.",
+    Shape.LIST: "Write a list of texts.",
+    Shape.MAPPING: "Write a text for each name.",
+}
