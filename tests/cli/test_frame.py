@@ -39,6 +39,13 @@ def test_a_verb_that_asks_a_server_imports_neither_django_nor_requests(tmp_path:
     assert not HEAVY & imported_by("flow-run", "ls", **environment)
 
 
+def test_a_verb_without_a_server_imports_neither_the_admins_pages_nor_what_writes_messages(local: Cli) -> None:
+    imported = imported_by("deployment", "ls", **local.environment)
+
+    assert "runs" in imported
+    assert not {"unfold", "jinja2", "holidays"} & imported
+
+
 def test_every_command_has_help_with_an_example(cli: Cli) -> None:
     shown = cli("--help").stdout
     for name in COMMANDS:

@@ -46,6 +46,12 @@ def test_a_scripts_run_is_listed_inspected_and_read(local: Cli, write: ScriptWri
     assert run["name"] in local("flow-run", "ls").stdout
 
 
+def test_the_database_is_left_closed(local: Cli) -> None:
+    local("flow-run", "ls")
+
+    assert not list(Path(local.environment["ORCHESTRATOR_HOME"]).glob("*-wal"))
+
+
 def test_a_run_that_is_not_there_is_one_line_and_exit_code_1(local: Cli) -> None:
     failed = local("flow-run", "inspect", "no-such-run", code=1)
 
