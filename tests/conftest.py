@@ -10,7 +10,7 @@ import django.db
 import pytest
 import redis
 
-from tests import servers
+from tests import migrated, servers
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
@@ -61,6 +61,22 @@ def postgres_server() -> Iterator[str]:
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a new empty PostgreSQL database."""
     with servers.new_database(postgres_server, f"test_{uuid.uuid4().hex}") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a migrated PostgreSQL database, to make others from."""
+    name = f"migrated_{uuid.uuid4().hex}"
+    with servers.new_database(postgres_server, name) as url:
+        migrated.migrate(tmp_path_factory.mktemp("migrated-postgres"), url)
+        yield name
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_server: str, migrated_postgres: str) -> Iterator[str]:
+    """The URL of a new migrated PostgreSQL database."""
+    with servers.new_database(postgres_server, f"test_{uuid.uuid4().hex}", template=migrated_postgres) as url:
         yield url
 
 

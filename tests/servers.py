@@ -62,10 +62,10 @@ def redis_server() -> Iterator[str]:
 
 
 @contextmanager
-def new_database(server_url: str, name: str) -> Iterator[str]:
-    """Yield the URL of a new empty database on a PostgreSQL server; drop it at the end."""
+def new_database(server_url: str, name: str, template: str = "template1") -> Iterator[str]:
+    """Yield the URL of a new database on a PostgreSQL server, a copy of this one; drop it at the end."""
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
         yield server_url.rpartition("/")[0] + f"/{name}"
     finally:

@@ -1,9 +1,5 @@
 """Claims and leases: who runs what, decided once."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import chain
@@ -19,6 +15,7 @@ from orchestrator.sdk.states import StateType
 from runs import claims
 from runs.models import Attempt, FlowRun, Worker
 from teams.models import Team
+from tests.racing import race
 
 NOW = timezone.now()
 
@@ -155,11 +152,10 @@ def test_the_claim_reads_the_partial_index(queue: WorkQueue, make_run: Callable[
 
 
 _MAKE = """
-from orchestrator import site; site.setup()
-from django.core.management import call_command; call_command("migrate", verbosity=0)
 from django.utils import timezone
-from flows.models import Deployment, Flow, WorkQueue
-from runs.models import FlowRun
+from flows.models import Flow, WorkQueue
+from runs import claims
+from runs.models import FlowRun, Worker
 from teams.models import Team
 team = Team.default(); queue = WorkQueue.default(team); now = timezone.now()
 flow = Flow.objects.create(team=team, name="etl")
@@ -167,40 +163,16 @@ runs = [FlowRun(team=team, flow=flow, queue=queue, name="r", state_time=now, exp
 FlowRun.objects.bulk_create(runs)
 """
 _CLAIM = """
-import json, sys
-from orchestrator import site; site.setup()
-from django.utils import timezone
-from runs import claims
-from runs.models import Worker
-now = timezone.now()
 worker = Worker.objects.create(name="w", host="h", pid=1, places=1, started_at=now, heartbeat_at=now)
-print("ready", flush=True); sys.stdin.readline()
-print(json.dumps([str(claim.run.pk) for claim in iter(lambda: claims.claim(worker), None)]))
+wait_for_all()
+result = [str(claim.run.pk) for claim in iter(lambda: claims.claim(worker), None)]
 """
 
 
-@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
-def test_many_claimers_at_once_claim_every_run_once(vendor: str, home: object, request: pytest.FixtureRequest) -> None:
+def test_many_claimers_at_once_claim_every_run_once(environment: dict[str, str]) -> None:
     """Three real processes on one database, from one starting shot."""
-    environment = dict(os.environ)
-    environment.pop("ORCHESTRATOR_DATABASE_URL", None)
-    if vendor == "postgresql":
-        environment["ORCHESTRATOR_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-    subprocess.run([sys.executable, "-c", _MAKE], env=environment, check=True)
-    claimers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _CLAIM], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        for _ in range(3)
-    ]
-    for claimer in claimers:
-        assert claimer.stdout is not None
-        assert claimer.stdout.readline() == "ready\n"
-    for claimer in claimers:
-        assert claimer.stdin is not None
-        claimer.stdin.write("go\n")
-        claimer.stdin.flush()
-    claimed = [run for claimer in claimers for run in json.loads(claimer.communicate()[0])]
+    claimers, _ = race(environment, _MAKE, _CLAIM, 3)
+    claimed = [run for claimer in claimers for run in claimer]
     assert len(claimed) == len(set(claimed)) == 90
 
 

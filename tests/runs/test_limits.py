@@ -1,9 +1,5 @@
 """Limits of queues and deployments are never overshot, and hold up nobody else."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
@@ -19,6 +15,7 @@ from orchestrator.sdk.states import StateType
 from runs import actions, bells, claims, queues
 from runs.models import FlowRun, Trigger, Worker
 from teams.models import Team
+from tests.racing import race
 from tests.runs.scripts import Process
 
 NOW = timezone.now()
@@ -234,13 +231,12 @@ def test_a_queue_in_use_stays(queue: WorkQueue, make_run: Make) -> None:
 # Many at once
 
 _MAKE = """
-from orchestrator import site; site.setup()
+import time
 from django.utils import timezone
 from flows.models import Deployment, Flow, WorkQueue
-from runs.models import FlowRun
+from runs import claims
+from runs.models import FlowRun, Worker
 from teams.models import Team
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 team = Team.default(); now = timezone.now()
 narrow = WorkQueue.objects.create(team=team, name="narrow", limit=2)
 wide = WorkQueue.default(team)
@@ -253,14 +249,8 @@ FlowRun.objects.bulk_create([run(narrow) for _ in range(40)] + [run(wide, one) f
 """
 # Each process holds what it claimed for a moment, and writes down from when to when, by one clock.
 _WORK = """
-import json, sys, time
-from orchestrator import site; site.setup()
-from django.utils import timezone
-from runs import claims
-from runs.models import FlowRun, Worker
-now = timezone.now()
 worker = Worker.objects.create(name="w", host="h", pid=1, places=1, started_at=now, heartbeat_at=now)
-print("ready", flush=True); sys.stdin.readline()
+wait_for_all()
 held = []
 while FlowRun.objects.exclude(state_type="COMPLETED").exists():
     claim = claims.claim(worker)
@@ -270,32 +260,14 @@ while FlowRun.objects.exclude(state_type="COMPLETED").exists():
     time.sleep(0.002)
     held.append(("one" if claim.run.deployment_id else "narrow", began, time.monotonic()))
     FlowRun.objects.filter(pk=claim.run.pk).update(state_type="COMPLETED", lease_expires_at=None)
-print(json.dumps(held))
+result = held
 """
 
 
-@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
-def test_many_workers_at_once_never_overshoot(vendor: str, home: object, request: pytest.FixtureRequest) -> None:
+def test_many_workers_at_once_never_overshoot(environment: dict[str, str]) -> None:
     """Four real processes on one database; what each held overlaps no more than the limits allow."""
-    environment = dict(os.environ)
-    environment.pop("ORCHESTRATOR_DATABASE_URL", None)
-    if vendor == "postgresql":
-        environment["ORCHESTRATOR_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-    subprocess.run([sys.executable, "-c", _MAKE], env=environment, check=True)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WORK], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        for _ in range(4)
-    ]
-    for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    held = [tuple(one) for worker in workers for one in json.loads(worker.communicate()[0])]
+    workers, _ = race(environment, _MAKE, _WORK, 4)
+    held = [tuple(one) for worker in workers for one in worker]
     assert len(held) == 80
     assert _most_at_once([span for span in held if span[0] == "one"]) == 1
     assert _most_at_once([span for span in held if span[0] == "narrow"]) <= 2

@@ -1,9 +1,6 @@
 """Slots of limited tags: all or none, first come first served, freed with whatever ends, never one too many."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +21,7 @@ from runs.ingest import abandon
 from runs.models import ConcurrencyLimit, FlowRun, Slot
 from runs.slots import Answer, Ask, RunEnded, UnknownRun
 from teams.models import Team
+from tests.racing import race
 from tests.runs.scripts import Process
 
 DB, API = "prod-database", "quota"
@@ -384,27 +382,21 @@ def test_the_home_names_the_limited_tags(home: Home) -> None:
 # Many at once, on the real thing
 
 _MAKE = """
-from orchestrator import site; site.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
-from runs import tag_limits
+import time
+from uuid import UUID
+from runs import slots, tag_limits
+from runs.slots import Ask
 from teams.models import Team
+from tests.racing import race
+from tests.runs.scripts import Process
 team = Team.default()
 for tag, limit in (("one", 1), ("three", 3)):
     tag_limits.create_limit(team, tag=tag, limit=limit)
 """
 # Each process runs task runs, one after the other, as an engine does, and writes down when it held what by one clock.
 _WORK = """
-import json, sys, time
-from uuid import UUID
-from orchestrator import site; site.setup()
-from runs import slots
-from runs.slots import Ask
-from teams.models import Team
-from tests.runs.scripts import Process
-team = Team.default()
 process = Process(); process.begin(); process.ingest()
-print("ready", flush=True); sys.stdin.readline()
+wait_for_all()
 held = []
 for number in range(9):
     tags = (["one"], ["three"], ["three", "one"])[number % 3]
@@ -418,31 +410,13 @@ for number in range(9):
     process.task_state(task, "COMPLETED")
     process.ingest()
 process.state("COMPLETED"); process.ingest()
-print(json.dumps(held))
+result = held
 """
 
 
-@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
-def test_many_processes_never_overshoot(vendor: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    environment = {**os.environ, "ORCHESTRATOR_HOME": str(tmp_path / "home"), "PYTHONPATH": os.getcwd()}
-    environment.pop("ORCHESTRATOR_DATABASE_URL", None)
-    if vendor == "postgresql":
-        environment["ORCHESTRATOR_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-    subprocess.run([sys.executable, "-c", _MAKE], env=environment, check=True)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WORK], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        for _ in range(4)
-    ]
-    for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    held = [span for worker in workers for span in json.loads(worker.communicate()[0])]
+def test_many_processes_never_overshoot(environment: dict[str, str]) -> None:
+    workers, _ = race(environment, _MAKE, _WORK, 4)
+    held = [span for worker in workers for span in worker]
     assert len(held) == 36
     assert _most_at_once([span for span in held if "one" in span[0]]) == 1
     assert _most_at_once([span for span in held if "three" in span[0]]) <= 3

@@ -1,24 +1,18 @@
 """Several beats after an hour without any, as processes of their own on one database."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
+from tests.racing import race
 
 BEATS = 3
 
 _AN_HOUR_AGO = """
-from orchestrator import site; site.setup()
+from collections import Counter
 from datetime import timedelta
-from django.core.management import call_command; call_command("migrate", verbosity=0)
 from django.db.models import F
+from django.utils import timezone
 from flows.declarations import Declaration
 from flows.models import Schedule
 from flows.schedules import Spec
-from runs import actions
+from runs import actions, scheduling
 from runs.models import FlowRun
 from teams.models import Team
 hour = timedelta(hours=1)
@@ -31,21 +25,11 @@ FlowRun.objects.update(scheduled_for=F("scheduled_for") - hour, expected_start=F
 """
 
 _BEAT = """
-import json, sys
-from orchestrator import site; site.setup()
-from django.utils import timezone
-from runs import scheduling
-print("ready", flush=True); sys.stdin.readline()
-made = [str(run.pk) for _ in range(6) for run in scheduling.materialize(timezone.now())]
-print(json.dumps(made))
+wait_for_all()
+result = [str(run.pk) for _ in range(6) for run in scheduling.materialize(timezone.now())]
 """
 
 _WHAT_THERE_IS = """
-import json
-from orchestrator import site; site.setup()
-from collections import Counter
-from flows.models import Schedule
-from runs.models import FlowRun
 found = []
 for schedule in Schedule.objects.all():
     runs = list(schedule.runs.order_by("scheduled_for"))
@@ -59,22 +43,13 @@ for schedule in Schedule.objects.all():
         "latest": past[-1].state_name,
         "gaps": max((later - earlier).total_seconds() for earlier, later in zip(times, times[1:])),
     })
-print(json.dumps({"schedules": found, "runs": [str(key) for key in FlowRun.objects.values_list("pk", flat=True)]}))
+result = {"schedules": found, "runs": [str(key) for key in FlowRun.objects.values_list("pk", flat=True)]}
 """
 
 
-@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
-def test_beats_at_once_settle_an_outage_once(vendor: str, home: Path, request: pytest.FixtureRequest) -> None:
-    environment = dict(os.environ)
-    environment.pop("ORCHESTRATOR_DATABASE_URL", None)
-    if vendor == "postgresql":
-        environment["ORCHESTRATOR_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-    subprocess.run([sys.executable, "-c", _AN_HOUR_AGO], env=environment, check=True)
-    made = _beat_together(environment)
-    answer = subprocess.run(
-        [sys.executable, "-c", _WHAT_THERE_IS], env=environment, check=True, capture_output=True, text=True
-    )
-    found = json.loads(answer.stdout)
+def test_beats_at_once_settle_an_outage_once(environment: dict[str, str]) -> None:
+    beats, found = race(environment, _AN_HOUR_AGO, _BEAT, BEATS, look=_WHAT_THERE_IS)
+    made = [run for beat in beats for run in beat]
     assert len(made) == len(set(made)), "two beats say that they made the same run"
     assert set(made) <= set(found["runs"])
     assert len(found["schedules"]) == 36
@@ -91,21 +66,3 @@ def test_beats_at_once_settle_an_outage_once(vendor: str, home: Path, request: p
             assert set(schedule["past"]) == {"Scheduled"}
             assert schedule["past"]["Scheduled"] >= 235, schedule
             assert schedule["gaps"] == 15
-
-
-def _beat_together(environment: dict[str, str]) -> list[str]:
-    """Start the beats, fire the starting shot when all are ready, and return the ids of the runs that they made."""
-    beats = [
-        subprocess.Popen(
-            [sys.executable, "-c", _BEAT], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        for _ in range(BEATS)
-    ]
-    for beat in beats:
-        assert beat.stdout is not None
-        assert beat.stdout.readline() == "ready\n"
-    for beat in beats:
-        assert beat.stdin is not None
-        beat.stdin.write("go\n")
-        beat.stdin.flush()
-    return [run for beat in beats for run in json.loads(beat.communicate()[0])]

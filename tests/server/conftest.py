@@ -19,9 +19,9 @@ def short_home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    """A server with the embedded defaults."""
+def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    """A server with the embedded defaults; in a module that sets `NEW_HOME`, its first start."""
     home = Path(tempfile.mkdtemp(prefix="orch-"))
-    with running_server(home) as running:
+    with running_server(home, is_new=getattr(request.module, "NEW_HOME", False)) as running:
         yield running
     shutil.rmtree(home, ignore_errors=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests import migrated
 from tests.servers import free_port
 
 START_SECONDS = 60
@@ -153,8 +154,13 @@ def until(look: Callable[[], Value | None], seconds: float = 20, describe: Calla
 
 
 @contextmanager
-def running_server(home: Path, *options: str, **variables: str) -> Iterator[RunningServer]:
-    """Start `orchestrator server start` on a home and yield when it is ready; stop it at the end, if it still runs."""
+def running_server(home: Path, *options: str, is_new: bool = False, **variables: str) -> Iterator[RunningServer]:
+    """Start `orchestrator server start` on a home and yield when it is ready; stop it at the end, if it still runs.
+
+    Its database is migrated already, unless the home is to be as new as it is.
+    """
+    if not is_new:
+        migrated.put_database_into(home)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
     environment |= {"ORCHESTRATOR_HOME": str(home), **variables}
     port = free_port()

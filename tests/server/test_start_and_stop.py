@@ -11,6 +11,8 @@ import pytest
 
 from tests.server.running import RunningServer, command, is_free, processes_of, running_server, until
 
+NEW_HOME = True  # the server that several of these tests look at makes its own database
+
 
 def test_status_says_where_it_runs(server: RunningServer) -> None:
     status = server.cli("server", "status", "--json")
@@ -22,6 +24,7 @@ def test_status_says_where_it_runs(server: RunningServer) -> None:
 
 def test_the_terminal_shows_the_sign_in_address_and_no_secret_is_readable(server: RunningServer) -> None:
     terminal = (server.home / "terminal.log").read_text()
+    assert "Setting up the database" in terminal
     assert f"http://127.0.0.1:{server.port}/sign-in/" in terminal
     assert (server.home / "server.json").stat().st_mode & 0o777 == 0o600
     url = server.cli("server", "url")
