@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what touches Django's database, so that `make test` can run it on PostgreSQL too."""
     for item in items:
+        if item.get_closest_marker("looks"):
+            continue
         fixtures = getattr(item, "fixturenames", ())
         if item.get_closest_marker("django_db") or {"db", "transactional_db", "client"} & set(fixtures):
             item.add_marker(pytest.mark.database)

@@ -45,6 +45,7 @@ def test_the_site_and_the_administration_lead_to_each_other(typical: Site, signe
     expect(page).to_have_url(f"{typical.url}/")
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize(
     "path",
     ["", "flows/deployment/", "flows/schedule/add/", "notifications/policy/add/", "runs/flowrun/", "teams/user/add/"],

@@ -3,15 +3,14 @@
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from flows import block_actions
 from flows.block_types import block_types
 from flows.models import Block, Deployment
 from runs.models import Attempt, FlowRun
+from tests.browser.looks import assert_looks_right
 from tests.pages.conftest import Site
-from tests.pages.test_browser import RULES
 
 
 def addresses(made: dict[str, Any]) -> list[str]:
@@ -40,18 +39,8 @@ def addresses(made: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_overflows(signed_in: Page, typical: Site, scheme: str) -> None:
-    signed_in.emulate_media(color_scheme=scheme)
+@pytest.mark.looks
+def test_axe_finds_nothing_and_nothing_overflows(signed_in: Page, typical: Site) -> None:
     for address in addresses(typical.made):
-        signed_in.set_viewport_size({"width": 1280, "height": 900})
         signed_in.goto(typical.url + address)
-        found = Axe().run(signed_in, options=RULES)
-        assert found.violations_count == 0, f"{address}: {found.generate_report()}"
-        signed_in.set_viewport_size({"width": 320, "height": 700})
-        width = signed_in.evaluate("document.documentElement.scrollWidth")
-        wide = signed_in.evaluate(
-            "[...document.querySelectorAll('.page *')].filter(e => e.getBoundingClientRect().right > 321)"
-            ".map(e => e.outerHTML.slice(0, 150))"
-        )
-        assert width <= 320, f"{address} is {width} px wide: {wide[:3]}"
+        assert_looks_right(signed_in)

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
@@ -14,13 +13,9 @@ from orchestrator.sdk.ids import uuid7
 from runs.live import announce
 from runs.models import ConcurrencyLimit, FlowRun, Slot
 from teams.models import SignInLink, User
+from tests.browser.looks import assert_fits, assert_looks_right, found_by_axe
 from tests.pages import sample
 from tests.pages.conftest import Site
-
-# axe's rules for WCAG 2.2 A and AA, and its best practices
-RULES = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-}
 
 
 def addresses(made: dict[str, Any]) -> list[str]:
@@ -49,17 +44,11 @@ def change(run: FlowRun, **values: Any) -> None:
     announce([run.id])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_overflows(signed_in: Page, typical: Site, scheme: str) -> None:
-    signed_in.emulate_media(color_scheme=scheme)
+@pytest.mark.looks
+def test_axe_finds_nothing_and_nothing_overflows(signed_in: Page, typical: Site) -> None:
     for address in addresses(typical.made):
-        signed_in.set_viewport_size({"width": 1280, "height": 900})
         open_page(signed_in, typical, address)
-        found = Axe().run(signed_in, options=RULES)
-        assert found.violations_count == 0, f"{address}: {found.generate_report()}"
-        signed_in.set_viewport_size({"width": 320, "height": 700})
-        width = signed_in.evaluate("document.documentElement.scrollWidth")
-        assert width <= 320, f"{address} is {width} px wide"
+        assert_looks_right(signed_in)
 
 
 def limit_address(run: FlowRun) -> str:
@@ -72,22 +61,25 @@ def limit_address(run: FlowRun) -> str:
     return f"/concurrency-limits/{limit.id}/"
 
 
-def test_overfull_pages_fit(signed_in: Page, site: Site) -> None:
+def overfull_addresses() -> list[str]:
+    """Pages with as much, and as long, as may be."""
     made = sample.overfull()
     big, broken = made["big"].id, made["broken"].id
     pages = ["/", "/runs/", "/flows/", f"/flows/{made['big'].flow_id}/", f"/runs/{big}/", f"/runs/{big}/?tab=tasks"]
     pages += ["/runs/all/delete/", limit_address(made["big"])]
-    for address in [*pages, f"/runs/{broken}/", f"/runs/{broken}/?tab=parameters"]:
+    return [*pages, f"/runs/{broken}/", f"/runs/{broken}/?tab=parameters"]
+
+
+@pytest.mark.looks
+def test_overfull_pages_fit(signed_in: Page, site: Site) -> None:
+    for address in overfull_addresses():
         open_page(signed_in, site, address)
-        for pixels in (1280, 320):
-            signed_in.set_viewport_size({"width": pixels, "height": 700})
-            width = signed_in.evaluate("document.documentElement.scrollWidth")
-            assert width <= pixels, f"{address} is {width} px wide at {pixels}"
+        assert_fits(signed_in, 1280, 320)
 
 
 def test_sign_in_pages(page: Page, site: Site) -> None:
     page.goto(site.url + "/sign-in/")
-    assert Axe().run(page, options=RULES).violations_count == 0
+    assert not found_by_axe(page)
     code = SignInLink.issue(User.first_admin())
     page.goto(f"{site.url}/sign-in/{code}/")
     expect(page.get_by_role("heading", name="Home")).to_be_visible()
@@ -96,7 +88,7 @@ def test_sign_in_pages(page: Page, site: Site) -> None:
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.goto(f"{site.url}/sign-in/{code}/")
     expect(page.get_by_text("orchestrator server url")).to_be_visible()
-    assert Axe().run(page, options=RULES).violations_count == 0
+    assert not found_by_axe(page)
 
 
 def test_run_page_follows_the_run_and_ends_as_a_fresh_page(signed_in: Page, typical: Site) -> None:
@@ -204,6 +196,7 @@ def test_log_filter_and_older_lines(signed_in: Page, typical: Site) -> None:
     assert page.get_by_text("not an error").count() == 0
 
 
+@pytest.mark.looks
 def test_keyboard(signed_in: Page, typical: Site) -> None:
     page = signed_in
     open_page(page, typical, "/runs/")
@@ -218,6 +211,7 @@ def test_keyboard(signed_in: Page, typical: Site) -> None:
     expect(page).to_have_url(re.compile("q=amber"))
 
 
+@pytest.mark.looks
 def test_theme_is_switched_and_kept(signed_in: Page, typical: Site) -> None:
     page = signed_in
     page.emulate_media(color_scheme="light")

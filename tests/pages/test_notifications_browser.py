@@ -1,25 +1,25 @@
 """The pages of notifications in a real browser: without a finding of axe, in every width, live, by keyboard."""
 
 import re
+from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from notifications.models import Delivery, Message, Mute, Policy
+from tests.browser.looks import assert_fits, assert_looks_right
 from tests.notifications.conftest import receiver
 from tests.notifications.receiving import Receiver, Reply
 from tests.pages import told
 from tests.pages.conftest import Site
-from tests.pages.test_browser import RULES, open_page
+from tests.pages.test_browser import open_page
 
 __all__ = ["receiver"]
 NEW = "/notifications/policies/new/"
 
 
-def addresses(site: Site) -> list[str]:
-    made = site.made
+def addresses(made: dict[str, Any]) -> list[str]:
     return [
         "/notifications/", NEW, "/notifications/destinations/new/", "/notifications/deliveries/",
         f"/notifications/policies/{made['policy'].id}/", f"/notifications/policies/{made['policy'].id}/delete/",
@@ -49,37 +49,32 @@ def console(page: Page) -> list[str]:
     return said
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_overflows(
-    signed_in: Page, telling: Site, console: list[str], scheme: str
-) -> None:
-    signed_in.emulate_media(color_scheme=scheme)
+@pytest.mark.looks
+def test_axe_finds_nothing_and_nothing_overflows(signed_in: Page, telling: Site, console: list[str]) -> None:
     console.clear()
-    for address in addresses(telling):
-        signed_in.set_viewport_size({"width": 1280, "height": 900})
+    for address in addresses(telling.made):
         open_page(signed_in, telling, address)
         signed_in.evaluate("for (const details of document.querySelectorAll('main details')) details.open = true")
-        found = Axe().run(signed_in, options=RULES)
-        assert found.violations_count == 0, f"{address}: {found.generate_report()}"
-        signed_in.set_viewport_size({"width": 320, "height": 700})
-        width = signed_in.evaluate("document.documentElement.scrollWidth")
-        assert width <= 320, f"{address} is {width} px wide"
+        assert_looks_right(signed_in)
     assert console == []
 
 
-def test_overfull_pages_fit(signed_in: Page, telling: Site) -> None:
-    made = told.overfull(telling.made["team"])
+def overfull_addresses(made: dict[str, Any]) -> list[str]:
+    """Pages with as much, and as long, as may be."""
+    made = told.overfull(made["team"])
     about = [
         f"/notifications/policies/{made['long_policy'].id}/", f"/notifications/deliveries/{made['long'].id}/",
         f"/notifications/destinations/{made['long_destination'].id}/", f"/runs/{made['long_run'].id}/",
         f"/notifications/destinations/{made['long_destination'].id}/delete/",
     ]  # fmt: skip
-    for address in ["/notifications/", NEW, "/notifications/deliveries/", *about]:
+    return ["/notifications/", NEW, "/notifications/deliveries/", *about]
+
+
+@pytest.mark.looks
+def test_overfull_pages_fit(signed_in: Page, telling: Site) -> None:
+    for address in overfull_addresses(telling.made):
         open_page(signed_in, telling, address)
-        for pixels in (1280, 320):
-            signed_in.set_viewport_size({"width": pixels, "height": 700})
-            width = signed_in.evaluate("document.documentElement.scrollWidth")
-            assert width <= pixels, f"{address} is {width} px wide at {pixels}"
+        assert_fits(signed_in, 1280, 320)
 
 
 def test_a_policy_is_made_previewed_and_tested(
@@ -113,6 +108,7 @@ def test_a_policy_is_made_previewed_and_tested(
     assert console == []
 
 
+@pytest.mark.looks
 def test_only_the_fields_of_the_chosen_kind_are_shown(signed_in: Page, typical: Site) -> None:
     open_page(signed_in, typical, "/notifications/destinations/new/")
     expect(signed_in.get_by_label("Signing secret")).to_be_hidden()

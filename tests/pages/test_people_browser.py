@@ -1,7 +1,8 @@
 """Pages of people in a real browser: both themes, from 320 px up, without a finding of axe or of the site's policy."""
 
+from typing import Any
+
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from flows import webhooks
@@ -10,17 +11,16 @@ from runs import actions
 from teams import actions as people
 from teams import members, shares
 from teams.models import ApiToken, Team, User
+from tests.browser.looks import assert_looks_right, found_by_axe
 from tests.pages.conftest import Site
-from tests.pages.test_browser import RULES
 
 LONG = "somebody-of-the-department-for-data-quality-and-reporting-in-northern-europe"
 
 
-@pytest.fixture
-def addresses(typical: Site) -> list[str]:
+def addresses(made: dict[str, Any]) -> list[str]:
     """The pages, of a team with people of long names."""
     team, boss = Team.default(), User.first_admin()
-    deployment: Deployment = typical.made["deployments"]["flights"]
+    deployment: Deployment = made["deployments"]["flights"]
     ann = people.create_user(LONG, team=team, email=f"{LONG[:60]}@example.com", user=boss)
     account = people.create_service_account(team, name="ci", role="operator", user=boss)
     members.invite(team, "viewer", email="zoe@example.com", user=boss)
@@ -38,18 +38,11 @@ def addresses(typical: Site) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_overflows(
-    signed_in: Page, typical: Site, addresses: list[str], scheme: str
-) -> None:
-    signed_in.emulate_media(color_scheme=scheme)
-    for address in addresses:
-        signed_in.set_viewport_size({"width": 1280, "height": 900})
+@pytest.mark.looks
+def test_axe_finds_nothing_and_nothing_overflows(signed_in: Page, typical: Site) -> None:
+    for address in addresses(typical.made):
         signed_in.goto(typical.url + address)
-        found = Axe().run(signed_in, options=RULES)
-        assert found.violations_count == 0, f"{address}: {found.generate_report()}"
-        signed_in.set_viewport_size({"width": 320, "height": 700})
-        assert signed_in.evaluate("document.documentElement.scrollWidth") <= 320, address
+        assert_looks_right(signed_in)
 
 
 def test_who_saves_second_chooses_what_becomes_of_it(signed_in: Page, typical: Site) -> None:
@@ -61,7 +54,7 @@ def test_who_saves_second_chooses_what_becomes_of_it(signed_in: Page, typical: S
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("It was changed while you had it open")
     expect(page.get_by_role("alert")).to_contain_text("theirs")
-    assert Axe().run(page, options=RULES).violations_count == 0
+    assert not found_by_axe(page)
 
     page.get_by_role("link", name="Load it anew").click()
     expect(page.get_by_label("Description")).to_have_value("theirs")

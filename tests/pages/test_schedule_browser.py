@@ -4,28 +4,16 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from flows.models import Calendar, Schedule
 from runs.live import announce
 from runs.models import FlowRun
+from tests.browser.looks import assert_looks_right
 from tests.pages.conftest import Site
-from tests.pages.test_browser import RULES
 
 PATIENT = 30_000  # milliseconds: the first holidays of a country cost an import
-
-
-def check(page: Page) -> None:
-    """Axe finds nothing in either theme, and nothing overflows on a phone."""
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        found = Axe().run(page, options=RULES)
-        assert found.violations_count == 0, f"{page.url} {scheme}: {found.generate_report()}"
-    page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390, page.url
-    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_holidays_in_a_few_clicks_then_the_calendar(signed_in: Page, typical: Site) -> None:
@@ -44,7 +32,7 @@ def test_holidays_in_a_few_clicks_then_the_calendar(signed_in: Page, typical: Si
     assert page.locator(".month td.moved").count() >= 2
     assert "moved there" in (page.locator(".month td.moved").first.get_attribute("title") or "")
     preview.get_by_text("The year in words").click()
-    check(page)
+    assert_looks_right(page, narrow=390)
     page.get_by_label("Time zone").fill("Europe/Nowhere")
     expect(preview).to_contain_text("no time zone", timeout=PATIENT)
     page.get_by_label("Time zone").fill("Europe/Paris")
@@ -60,7 +48,7 @@ def test_holidays_in_a_few_clicks_then_the_calendar(signed_in: Page, typical: Si
     )
     page.get_by_label("More days off").fill("2027-12-24 Long lunch")
     page.get_by_label("What is off").get_by_text("Long lunch").first.wait_for()
-    check(page)
+    assert_looks_right(page, narrow=390)
 
 
 def test_backfill_is_followed_and_undone(signed_in: Page, typical: Site) -> None:
@@ -68,11 +56,11 @@ def test_backfill_is_followed_and_undone(signed_in: Page, typical: Site) -> None
     page.goto(f"{typical.url}/deployments/{deployment.id}/backfill/")
     page.get_by_label("From").fill((timezone.now() - timedelta(hours=30)).strftime("%Y-%m-%dT%H:%M"))
     page.get_by_role("button", name="Show what it makes").click()
-    check(page)
+    assert_looks_right(page, narrow=390)
     page.get_by_role("button", name=re.compile("^Make ")).click()
     expect(page.get_by_role("heading", name="0 of ")).to_be_visible()
     expect(page.locator("[data-live-dot]")).to_have_text("live")
-    check(page)
+    assert_looks_right(page, narrow=390)
     first = FlowRun.objects.filter(trigger="backfill").earliest("expected_start")
     ended: dict[str, Any] = {"state_type": "COMPLETED", "state_name": "Completed", "attempt": 1}
     FlowRun.objects.filter(pk=first.pk).update(**ended, start_time=timezone.now(), end_time=timezone.now())
