@@ -47,7 +47,7 @@ SECURE = _external.scheme == "https"
 
 INSTALLED_APPS = [
     "unfold",
-    "django.contrib.admin",
+    "orchestrator.admin_app.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

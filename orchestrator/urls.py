@@ -8,6 +8,7 @@ from runs.consumers import Nowhere
 
 websocket_urlpatterns = [*routing.websocket_urlpatterns, re_path("", Nowhere.as_asgi())]
 handler429 = "teams.sign_in.throttle.too_many"  # asked by allauth
+admin.autodiscover()
 urlpatterns = [
     path("", include("runs.urls")),
     path("", include("flows.urls")),

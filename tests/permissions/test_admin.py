@@ -147,6 +147,7 @@ def row_for(model: Any, person: User) -> Any:
 
 
 def test_every_model_of_the_administration_is_in_the_table() -> None:
+    admin.autodiscover()
     registered = {model._meta.label: row for model, row in admin.site._registry.items()}
     assert set(registered) == set(TAKES)
     assert {label: set(row.actions) for label, row in registered.items()} == {
