@@ -1,18 +1,23 @@
-"""Runs the command as a person does: a process of its own, with a home of its own."""
+"""Runs the command as a person does: a process of its own, with a home of its own.
+
+A verb that ends by itself is forked from a process with Django in it (`tests.cli.forking`); what servers and workers
+do, and how the command starts and fails to, is the command's own.
+"""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-COMMAND = [str(Path(sys.executable).with_name("orchestrator"))]
+from tests.cli.forking import COMMAND, Template
+
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "TEST_DATABASE"))}
 
 
@@ -22,9 +27,17 @@ class Cli:
 
     environment: dict[str, str]
     directory: Path
+    template: Template
 
     def __call__(self, *arguments: str, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Run it and check its exit code."""
+        """Run it, forked, and check its exit code."""
+        if arguments[0] in {"server", "worker", "drill"}:
+            return self.command(*arguments, code=code, **environment)
+        done = self.template.run(arguments, self.directory, {**self.environment, **environment}, 60)
+        return _checked(done, code)
+
+    def command(self, *arguments: str, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run the command itself and check its exit code."""
         done = subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.directory,
@@ -35,9 +48,7 @@ class Cli:
             timeout=60,
             check=False,
         )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return _checked(done, code)
 
     def json(self, *arguments: str) -> Any:
         """Run it with --json and return what it printed."""
@@ -68,6 +79,20 @@ class Cli:
         )
 
 
+def _checked(done: "subprocess.CompletedProcess[str]", code: int) -> "subprocess.CompletedProcess[str]":
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Template]:
+    """What verbs are forked from."""
+    template = Template(CLEAN)
+    yield template
+    template.close()
+
+
 @pytest.fixture(scope="session")
 def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose database is there already; making it takes two seconds."""
@@ -87,11 +112,11 @@ def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def cli(tmp_path: Path, template: Template) -> Cli:
     """The command in an empty folder, with a home that is not there yet."""
     project = tmp_path / "project"
     project.mkdir()
-    return Cli({**CLEAN, "ORCHESTRATOR_HOME": str(tmp_path / "home"), "TZ": "UTC"}, project)
+    return Cli({**CLEAN, "ORCHESTRATOR_HOME": str(tmp_path / "home"), "TZ": "UTC"}, project, template)
 
 
 @pytest.fixture

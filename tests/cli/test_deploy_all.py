@@ -1,6 +1,7 @@
 """`orchestrator deploy --all`: many deployments declared in one file."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -112,10 +113,10 @@ def test_a_pyproject_declares_them_too_and_the_folder_above_is_found(local: Cli,
         '[project]\nname = "house"\n[[tool.orchestrator.deployments]]\nname = "n"\nentrypoint = "jobs/flows.py:etl"\n'
     )
     write("pyproject.toml", table + 'source = "path"\n')
-    below = Cli(local.environment, local.directory / "jobs")
+    below = replace(local, directory=local.directory / "jobs")
     below("deploy", "--all", "--yes")
     (made,) = local.json("deployment", "ls")
     assert (made["project"], made["source"]) == ("house", {})
     assert made["directory"] == str(local.directory)
-    outside = Cli(local.environment, local.directory.parent)
+    outside = replace(local, directory=local.directory.parent)
     assert "There is no orchestrator.toml" in outside("deploy", "--all", code=1).stderr

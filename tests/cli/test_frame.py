@@ -47,7 +47,7 @@ def test_a_verb_without_a_server_imports_neither_the_admins_pages_nor_what_write
 
 
 def test_every_command_has_help_with_an_example(cli: Cli) -> None:
-    shown = cli("--help").stdout
+    shown = cli.command("--help").stdout
     for name in COMMANDS:
         assert f"  {name} " in shown
 
@@ -68,16 +68,16 @@ def test_every_command_has_help_with_an_example(cli: Cli) -> None:
     ],
 )
 def test_help_of_verbs_has_an_example(cli: Cli, verb: str) -> None:
-    assert f"orchestrator {verb} " in cli(*verb.split(), "--help").stdout
+    assert f"orchestrator {verb} " in cli.command(*verb.split(), "--help").stdout
 
 
 def test_a_wrong_command_is_a_usage_error_with_a_suggestion(cli: Cli) -> None:
-    assert "flow-run" in cli("flow-rn", code=2).stderr
+    assert "flow-run" in cli.command("flow-rn", code=2).stderr
 
 
 def test_version(cli: Cli) -> None:
-    assert cli("version").stdout.strip().count(".") == 2
-    assert cli("--version").stdout == cli("version").stdout
+    assert cli.command("version").stdout.strip().count(".") == 2
+    assert cli.command("--version").stdout == cli.command("version").stdout
 
 
 def test_no_verb_needs_fcntl_to_be_imported() -> None:

@@ -47,13 +47,13 @@ def test_a_scripts_run_is_listed_inspected_and_read(local: Cli, write: ScriptWri
 
 
 def test_the_database_is_left_closed(local: Cli) -> None:
-    local("flow-run", "ls")
+    local.command("flow-run", "ls")
 
     assert not list(Path(local.environment["ORCHESTRATOR_HOME"]).glob("*-wal"))
 
 
 def test_a_run_that_is_not_there_is_one_line_and_exit_code_1(local: Cli) -> None:
-    failed = local("flow-run", "inspect", "no-such-run", code=1)
+    failed = local.command("flow-run", "inspect", "no-such-run", code=1)
 
     assert failed.stderr.splitlines() == [
         "Error: There is no flow run 'no-such-run'. `orchestrator flow-run ls` lists the newest."
@@ -62,7 +62,7 @@ def test_a_run_that_is_not_there_is_one_line_and_exit_code_1(local: Cli) -> None
 
 
 def test_empty_lists_say_what_to_type(local: Cli) -> None:
-    assert "orchestrator deploy" in local("deployment", "ls").stdout
+    assert "orchestrator deploy" in local.command("deployment", "ls").stdout
     assert local.json("deployment", "ls") == []
 
 
@@ -133,11 +133,11 @@ def test_a_log_line_names_its_task_run_and_a_dead_process_is_no_noise(local: Cli
     write("worse.py", SCRIPT.replace('print("doubling", n)', "raise ValueError(n)") + "\n")
     local.script("worse.py")
 
-    listed = local("flow-run", "ls")
+    listed = local.command("flow-run", "ls")
     (run,) = local.json("flow-run", "ls")
 
     assert listed.stderr == ""
-    assert "Task run 'double-0' - Finished in state Failed" in local("flow-run", "logs", run["id"]).stdout
+    assert "Task run 'double-0' - Finished in state Failed" in local.command("flow-run", "logs", run["id"]).stdout
 
 
 def test_a_worker_elsewhere_counts_as_a_server(local: Cli, write: ScriptWriter, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_worker_elsewhere_counts_as_a_server(local: Cli, write: ScriptWriter, 
 
 
 def test_no_password_on_standard_input_is_said(local: Cli) -> None:
-    assert "No password came" in local("user", "set-password", code=1).stderr
+    assert "No password came" in local.command("user", "set-password", code=1).stderr
 
 
 def test_a_second_factor_that_is_not_there_is_said(local: Cli) -> None:
@@ -171,14 +171,14 @@ def test_a_broken_setting_is_one_line(cli: Cli) -> None:
         ("EXTERNAL_URL", "example"),
         ("BROKER_URL", "foo"),
     ]:
-        failed = cli("flow-run", "ls", code=1, **{f"ORCHESTRATOR_{name}": value})
+        failed = cli.command("flow-run", "ls", code=1, **{f"ORCHESTRATOR_{name}": value})
 
         assert failed.stderr.startswith(f"Error: ORCHESTRATOR_{name}")
         assert len(failed.stderr.splitlines()) == 1
 
 
 def test_a_database_that_is_not_there_is_one_line(cli: Cli) -> None:
-    failed = cli("flow-run", "ls", code=1, ORCHESTRATOR_DATABASE_URL="postgresql://nobody@127.0.0.1:9/nothing")
+    failed = cli.command("flow-run", "ls", code=1, ORCHESTRATOR_DATABASE_URL="postgresql://nobody@127.0.0.1:9/nothing")
 
     assert failed.stderr.startswith("Error: The database cannot be used: ")
     assert len(failed.stderr.splitlines()) == 1
