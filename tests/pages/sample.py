@@ -50,13 +50,18 @@ def _now() -> datetime:
 
 def make_run(flow: Any, start: datetime, seconds: float | None, state: str = "COMPLETED", **values: Any) -> Any:
     """Make a run of a flow; without seconds it goes on."""
-    from runs.models import Attempt, FlowRun
+    return make_runs([new_run(flow, start, seconds, state, **values)])[0]
+
+
+def new_run(flow: Any, start: datetime, seconds: float | None, state: str = "COMPLETED", **values: Any) -> Any:
+    """A run as `make_run` makes it, not yet in the database."""
+    from runs.models import FlowRun
 
     run_id = values.pop("id", None) or uuid7(int(start.timestamp() * 1_000_000))
     ended = StateType(state).is_final
     end = start + timedelta(seconds=seconds or 0) if ended else None
     began = None if state in {"SCHEDULED", "PENDING"} else start
-    run = FlowRun.objects.create(
+    return FlowRun(
         **{
             "id": run_id,
             "team": flow.team,
@@ -73,21 +78,31 @@ def make_run(flow: Any, start: datetime, seconds: float | None, state: str = "CO
             **values,
         }
     )
-    if began:
-        Attempt.objects.create(
+
+
+def make_runs(runs: list[Any]) -> list[Any]:
+    """Write new runs, and the attempts of those that began."""
+    from runs.models import Attempt, FlowRun
+
+    FlowRun.objects.bulk_create(runs)
+    Attempt.objects.bulk_create(
+        Attempt(
             flow_run=run,
             number=1,
-            state_type=state,
+            state_type=run.state_type,
             state_name=run.state_name,
-            created_at=start,
-            start_time=start,
-            end_time=end,
+            created_at=run.start_time,
+            start_time=run.start_time,
+            end_time=run.end_time,
             host="laptop",
             pid=4711,
             error=run.error,
             state_message=run.state_message,
         )
-    return run
+        for run in runs
+        if run.start_time
+    )
+    return runs
 
 
 def make_task_runs(
@@ -202,7 +217,7 @@ def _typical() -> dict[str, Any]:
         )
         for name in ("flights", "new-thing", "customer-report", "exchange-rates")
     }
-    deployments = {}
+    deployments, runs = {}, []
     for flow_name, name, kind, expression in (
         ("flights", "nightly", "weekly", "MO,TU,WE,TH,FR 02:00"),
         ("customer-report", "north", "cron", "30 15 * * 1-5"),
@@ -225,7 +240,7 @@ def _typical() -> dict[str, Any]:
         )
         deployments[flow_name] = deployment
         for ahead in range(1, 4):
-            make_run(
+            run = new_run(
                 flows[flow_name],
                 now + timedelta(hours=ahead * 3),
                 None,
@@ -236,6 +251,7 @@ def _typical() -> dict[str, Any]:
                 trigger=Trigger.SCHEDULE,
                 queue=queue,
             )
+            runs.append(run)
     for index in range(130):
         flow = random.choice(list(flows.values()))
         deployment = deployments.get(flow.name)
@@ -245,7 +261,7 @@ def _typical() -> dict[str, Any]:
             "FAILED": "OperationalError: connection timed out",
             "CRASHED": "The process was killed by signal 9 (out of memory?)",
         }
-        make_run(
+        run = new_run(
             flow,
             now - timedelta(minutes=20 + index * 21),
             base * random.uniform(0.9, 1.15),
@@ -259,6 +275,8 @@ def _typical() -> dict[str, Any]:
             if state == "FAILED"
             else None,
         )
+        runs.append(run)
+    make_runs(runs)
     common = {"deployment": deployments["flights"], "trigger": Trigger.PERSON, "created_by": admin, "queue": queue}
     parameters = {"table": "delays", "year": 2013, "carriers": ["AA", "B6", "DL"], "notify": True}
     running = make_flights_run(
