@@ -75,12 +75,26 @@ def new_database(server_url: str, name: str, template: str = "template1") -> Ite
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="orch-server-"))
+    folder = Path(tempfile.mkdtemp(prefix="orch-server-", dir=_in_memory()))
     folder.chmod(0o755)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_memory() -> str | None:
+    """A RAM disk with room, from which programs may be started; else None, and where TMPDIR says where to write.
+
+    Each test that commits truncates every table, which PostgreSQL does by new files: a third less of its time there.
+    """
+    memory = "/dev/shm"
+    try:
+        found = os.statvfs(memory)
+    except OSError:
+        return None
+    fits = found.f_bavail * found.f_frsize > 4 << 30 and not found.f_flag & os.ST_NOEXEC
+    return memory if fits and os.access(memory, os.W_OK) and "TMPDIR" not in os.environ else None
 
 
 @contextmanager
