@@ -240,6 +240,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # A message is a wake-up or the tick, both short; user code runs in processes of its own, never in Celery's pool.
 CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_CONCURRENCY = 4
+CELERY_WORKER_CONSUMER = "runs.consumer:Consumer"
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
