@@ -14,8 +14,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-ver
 # Without bytecode each process compiles what it imports, Django and all.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Two processes fit the smallest machine this is developed on; WORKERS=0 runs the tests in one.
-WORKERS ?= 2
+# The smallest machine this is developed on has two cores, and tests wait for a tenth of their time; WORKERS=0: one process.
+WORKERS ?= 3
 ARGS ?=
 
 .DEFAULT_GOAL := help
