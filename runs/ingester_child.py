@@ -1,6 +1,7 @@
 """The process that brings journals in, started by a worker where nobody else has: production without `server start`."""
 
 import logging
+import os
 import subprocess
 import sys
 from typing import Final
@@ -11,15 +12,21 @@ if sys.platform != "win32":
     import fcntl
 
 FREE_LOOKS: Final = 3  # a second apart: a server that restarts its own ingester comes first
-# The kernel ends it with the worker (PR_SET_PDEATHSIG, SIGTERM), even a worker that was killed.
+# The kernel ends it with the worker, even a worker that was killed, were it in this very moment.
 _START: Final = """
-import ctypes, runpy, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)
+import runpy, signal, sys
+from orchestrator.sdk.kernel import kernel
+kernel.die_with_parent(int(sys.argv.pop()), signal.SIGTERM)
 runpy.run_module("orchestrator.ingester", run_name="__main__", alter_sys=True)
 """
 
 _log = logging.getLogger(__name__)
+
+
+def start(worker_pid: int) -> "subprocess.Popen[bytes]":
+    """Start an ingester that ends with the worker of this pid, its parent."""
+    command = [sys.executable, "-c", _START, str(worker_pid)]
+    return subprocess.Popen(command, cwd=settings.HOME.root, stdin=subprocess.DEVNULL)
 
 
 class IngesterChild:
@@ -40,9 +47,7 @@ class IngesterChild:
         if self._free_looks >= FREE_LOOKS:
             self._free_looks = 0
             _log.info("Nobody brings this home's journals in: this worker does.")
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START], cwd=settings.HOME.root, stdin=subprocess.DEVNULL
-            )
+            self._process = start(os.getpid())
 
     def stop(self) -> None:
         """Let it bring in what is there and end."""

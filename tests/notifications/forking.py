@@ -20,6 +20,6 @@ print("ready", flush=True)
 for _line in sys.stdin:
     _part = parts.worker(int(_line), 2)
     print(
-        forking.fork_part(_part, os.environ, os.getcwd(), Path(sys.argv[1]), sys.stdin.close, None).pid,
+        forking.fork_part(_part, dict(os.environ), os.getcwd(), Path(sys.argv[1]), sys.stdin.close, None).pid,
         flush=True,
     )

@@ -1,6 +1,7 @@
 """Sending by real Celery workers over a real broker, to a real receiver: killed, stopped, two at once, unheard."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -153,7 +154,9 @@ def zygote(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
     folder = tmp_path_factory.mktemp("workers")
     broker = Broker(folder)
     zygote = Zygote(broker, folder / "log")
-    yield zygote
+    with settings.HOME.ingest_lock.open("w") as lock:  # as if a server were here: no worker starts an ingester
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield zygote
     zygote.end()
     broker.stop()
 
