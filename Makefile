@@ -14,8 +14,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-ver
 # Without bytecode each process compiles what it imports, Django and all.
 unexport PYTHONDONTWRITEBYTECODE
 
-# The smallest machine this is developed on has two cores, and tests wait for a tenth of their time; WORKERS=0: one process.
-WORKERS ?= 3
+# Two processes fit the smallest machine this is developed on, and a third gains nothing; WORKERS=0 runs the tests in one.
+WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
