@@ -18,7 +18,7 @@ class AdminConfig(SimpleAdminConfig):
 
 def check_pages(app_configs: Any, **options: Any) -> list[checks.CheckMessage]:
     """Check the pages, all of them, whoever has looked for them."""
-    import orchestrator.urls  # noqa: F401  they are looked for there
+    import orchestrator.urls  # noqa: F401  they are looked for there; 0.3 s
 
     found: list[checks.CheckMessage] = check_admin_app(app_configs, **options)
     return found
